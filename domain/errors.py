@@ -1,0 +1,36 @@
+"""What a command can be refused for. Each error carries a stable code; only the HTTP edge knows statuses."""
+
+
+class DomainError(Exception):
+    """A refusal with a stable machine-readable `code`, a sentence for a person and, where one is to blame, a `field`."""
+
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+
+
+class RuleViolated(DomainError):
+    """The command is understood and permitted, but the state does not allow it."""
+
+
+class InvalidValue(DomainError):
+    """A value is outside its bounds whatever the state is; `field` names it."""
+
+
+class NotFound(DomainError):
+    """There is no such thing, or the principal may not know that there is."""
+
+
+def no_such_task() -> NotFound:
+    """Always in the same words: nobody may learn from them whether the task is somebody else's."""
+    return NotFound("task_not_found", "There is no such task.")
+
+
+class NotPermitted(DomainError):
+    """The principal is known and may not do this."""
+
+
+class NotAuthenticated(DomainError):
+    """Who is asking could not be established: wrong credentials, or a token that is not good (any more)."""
