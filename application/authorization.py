@@ -1,0 +1,59 @@
+"""Who may issue which command: one table, one row a command."""
+
+from typing import Final
+
+from application.principal import Principal
+from domain.errors import NotPermitted
+from domain.task_commands import (
+    AddLabel,
+    AssignTask,
+    CancelTask,
+    ChangeTask,
+    ClearDueDate,
+    CompleteTask,
+    CreateTask,
+    DeleteTask,
+    DescribeTask,
+    LogActivity,
+    RemoveLabel,
+    RenameTask,
+    ReopenTask,
+    RestoreTask,
+    SetDueDate,
+    SetPriority,
+    StartTask,
+    TaskCommand,
+    UnassignTask,
+)
+
+OWNER: Final = "owner"
+MEMBER: Final = "member"
+
+_ANYONE_INSIDE: Final = frozenset({OWNER, MEMBER})
+
+MAY_ISSUE: Final[dict[type[TaskCommand], frozenset[str]]] = {
+    CreateTask: _ANYONE_INSIDE,
+    ChangeTask: _ANYONE_INSIDE,
+    RenameTask: _ANYONE_INSIDE,
+    DescribeTask: _ANYONE_INSIDE,
+    SetPriority: _ANYONE_INSIDE,
+    SetDueDate: _ANYONE_INSIDE,
+    ClearDueDate: _ANYONE_INSIDE,
+    AssignTask: _ANYONE_INSIDE,
+    UnassignTask: _ANYONE_INSIDE,
+    AddLabel: _ANYONE_INSIDE,
+    RemoveLabel: _ANYONE_INSIDE,
+    StartTask: _ANYONE_INSIDE,
+    CompleteTask: _ANYONE_INSIDE,
+    ReopenTask: _ANYONE_INSIDE,
+    CancelTask: _ANYONE_INSIDE,
+    DeleteTask: _ANYONE_INSIDE,
+    RestoreTask: _ANYONE_INSIDE,
+    LogActivity: _ANYONE_INSIDE,
+}
+
+
+def authorize(principal: Principal, command: TaskCommand) -> None:
+    """Raise NotPermitted unless the principal's role may issue this command in its own workspace."""
+    if principal.role not in MAY_ISSUE[type(command)]:
+        raise NotPermitted("not_permitted", f"the role {principal.role!r} may not do this")

@@ -1,0 +1,241 @@
+"""Every task command takes this way: load, authorise, decide, append, receipt."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import msgspec
+from msgspec.structs import replace
+
+from application.authorization import authorize
+from application.ports import (
+    Append,
+    Appended,
+    EventStore,
+    IdempotencyKey,
+    LoadedTask,
+    NewEvent,
+    VersionConflict,
+)
+from application.principal import Principal
+from domain.errors import DomainError, InvalidValue, no_such_task
+from domain.task import Task, decide, evolve
+from domain.task_commands import AssignTask, ChangeTask, CreateTask, TaskCommand, command_fields
+from domain.task_events import TaskEvent
+
+MOST_ATTEMPTS = 10
+LONGEST_WAIT_FOR_TURN = 5.0
+"""In seconds, behind other commands of this process for the same task."""
+
+
+class PreconditionFailed(Exception):
+    """The task changed since the version in If-Match, in a field that matters to the command."""
+
+    def __init__(self, version: int, fields: frozenset[str]) -> None:
+        super().__init__(f"the task is at version {version}")
+        self.version = version
+        self.fields = fields
+
+
+class Contention(Exception):
+    """Other writers kept changing the task between reading and appending, again and again."""
+
+
+class IfMatch(msgspec.Struct, frozen=True):
+    """The version that the client last saw; `strict` refuses any later change, not just one of its fields."""
+
+    version: int
+    strict: bool = False
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What a command returns: the task, its version after the command, the position of its last event.
+
+    `body` is the JSON exactly as it was first sent. `created` tells a creation, `changed` whether events were
+    written, and `replayed` that an idempotency key brought back an earlier answer.
+    """
+
+    task_id: UUID
+    version: int
+    position: int
+    body: bytes
+    created: bool = False
+    changed: bool = True
+    replayed: bool = False
+
+
+class ReceiptBody(msgspec.Struct, frozen=True):
+    """The JSON of a receipt."""
+
+    task_id: UUID
+    version: int
+    position: int
+
+
+class CommandContext(msgspec.Struct, frozen=True, gc=False):
+    """Who issues a command, when, and what ties it to others. `effective_at` is for imported history only."""
+
+    principal: Principal
+    now: datetime
+    command_id: UUID
+    correlation_id: UUID
+    causation_id: UUID | None = None
+    idempotency: IdempotencyKey | None = None
+    if_match: IfMatch | None = None
+    effective_at: datetime | None = None
+
+
+MembersOf = Callable[[UUID], Awaitable[frozenset[UUID]]]
+
+
+class CommandHandler:
+    """Handles task commands over one log.
+
+    `members_of` names the principals that a workspace's tasks can be assigned to.
+    """
+
+    def __init__(self, store: EventStore, members_of: MembersOf) -> None:
+        self._store = store
+        self._members_of = members_of
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    async def handle(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt:
+        """Decide `command` and append what it means, durably.
+
+        A decision on remembered state is believed only if the append proves it: a no-op or a refusal is
+        decided again on state read from the log. Raises DomainError, PreconditionFailed, IdempotencyMismatch,
+        Contention or LogUnavailable.
+        """
+        authorize(context.principal, command)
+        try:
+            await self._require_members(command, context)
+            receipt = await self._handle(command, task_id, context)
+        except (DomainError, PreconditionFailed):
+            # A refusal stands unless the key shows that this very request was accepted before.
+            earlier = await self._earlier_answer(context)
+            if earlier is None:
+                raise
+            receipt = earlier
+        return replace(receipt, created=isinstance(command, CreateTask)) if receipt.replayed else receipt
+
+    async def _handle(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt:
+        with suppress(VersionConflict):
+            receipt = await self._decided_on_memory(command, task_id, context)
+            return receipt or await self._decided_on_log(command, task_id, context)
+        # Commands of this process that met on one task go on one by one: at once, each success would make
+        # the next attempt of all others fail.
+        turn = self._turns.setdefault(task_id, asyncio.Lock())
+        try:
+            await asyncio.wait_for(turn.acquire(), LONGEST_WAIT_FOR_TURN)
+        except TimeoutError:
+            raise Contention from None
+        try:
+            for _ in range(MOST_ATTEMPTS - 1):
+                with suppress(VersionConflict):
+                    return await self._decided_on_log(command, task_id, context)
+        finally:
+            turn.release()
+        raise Contention
+
+    async def _decided_on_memory(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt | None:
+        """The receipt if remembered state leads to events and the append proves it; a new task needs none."""
+        remembered = self._store.recall(task_id)
+        if remembered is None and not isinstance(command, CreateTask):
+            return None
+        try:
+            events = await self._decide(command, task_id, remembered, context)
+        except (DomainError, PreconditionFailed):
+            return None
+        return await self._append(task_id, remembered, events, context) if events else None
+
+    async def _decided_on_log(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt:
+        loaded = await self._store.load(task_id)
+        events = await self._decide(command, task_id, loaded, context)
+        return await self._append(task_id, loaded, events, context)
+
+    async def _decide(
+        self, command: TaskCommand, task_id: UUID, loaded: LoadedTask | None, context: CommandContext
+    ) -> tuple[TaskEvent, ...]:
+        if loaded is not None and loaded.workspace_id != context.principal.workspace_id:
+            raise no_such_task()
+        if context.if_match and loaded:
+            await self._require_unchanged(command, task_id, loaded, context.if_match)
+        return decide(loaded.task if loaded else None, command, context.now)
+
+    async def _require_unchanged(self, command: TaskCommand, task_id: UUID, loaded: LoadedTask, if_match: IfMatch) -> None:
+        if if_match.version == loaded.version:
+            return
+        touched = await self._store.touched_since(task_id, if_match.version)
+        clash = touched if if_match.strict else touched & command_fields(command)
+        if clash or if_match.strict or if_match.version > loaded.version:
+            raise PreconditionFailed(loaded.version, clash)
+
+    async def _append(
+        self,
+        task_id: UUID,
+        loaded: LoadedTask | None,
+        events: tuple[TaskEvent, ...],
+        context: CommandContext,
+    ) -> Receipt:
+        before = loaded.version if loaded else 0
+        version = before + len(events)
+        start = f'{{"task_id":"{task_id}","version":{version},"position":'
+        if not events and not context.idempotency and loaded:
+            return Receipt(task_id, version, loaded.position, f"{start}{loaded.position}}}".encode(), changed=False)
+        principal = context.principal
+        appended = await self._store.append(
+            Append(
+                principal.workspace_id,
+                principal.principal_id,
+                context.command_id,
+                context.correlation_id,
+                context.causation_id,
+                tuple(
+                    NewEvent(task_id, before + number, event, context.effective_at) for number, event in enumerate(events, 1)
+                ),
+                start,
+                context.idempotency,
+            )
+        )
+        if appended.replayed and context.idempotency:
+            return _replayed(appended)
+        # A replay answers with the time of the second sending, which is not when it happened.
+        if events and not appended.replayed:
+            task: Task | None = loaded.task if loaded else None
+            for event in events:
+                task = evolve(task, event)
+            assert task is not None  # noqa: S101 - there was at least one event
+            happened_at = context.effective_at or appended.recorded_at
+            self._store.remember(task_id, LoadedTask(task, version, appended.position, principal.workspace_id, happened_at))
+        return Receipt(task_id, version, appended.position, appended.receipt, before == 0, bool(events))
+
+    async def _earlier_answer(self, context: CommandContext) -> Receipt | None:
+        if context.idempotency is None:
+            return None
+        principal = context.principal
+        stored = await self._store.find_receipt(principal.workspace_id, principal.principal_id, context.idempotency)
+        return _replayed(stored) if stored else None
+
+    async def _require_members(self, command: TaskCommand, context: CommandContext) -> None:
+        named = _named_assignees(command)
+        if named and not named <= await self._members_of(context.principal.workspace_id):
+            field = "assignee" if isinstance(command, AssignTask) else "assignees"
+            raise InvalidValue("unknown_assignee", "an assignee is not a member of this workspace", field)
+
+
+def _named_assignees(command: TaskCommand) -> frozenset[UUID]:
+    if isinstance(command, AssignTask):
+        return frozenset({command.assignee})
+    if isinstance(command, CreateTask):
+        return frozenset(command.assignees)
+    if isinstance(command, ChangeTask) and command.assignees is not msgspec.UNSET:
+        return frozenset(command.assignees)
+    return frozenset()
+
+
+def _replayed(appended: Appended) -> Receipt:
+    body = msgspec.json.decode(appended.receipt, type=ReceiptBody)
+    return Receipt(body.task_id, body.version, body.position, appended.receipt, replayed=True)
