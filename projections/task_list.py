@@ -1,0 +1,241 @@
+"""Read model `task_list` (Postgres): one row a task, indexed for every filter and order that lists offer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.sql import SQL, Composed
+
+from domain.task_values import Priority, Status
+from projections.changes import Change
+from projections.task_document import TaskDocument
+from projections.task_views import detail_json, summary_json
+
+PRIORITY_RANK: Final[dict[str, int]] = {"none": 0, "low": 1, "medium": 2, "high": 3, "urgent": 4}
+
+_COLUMNS = (
+    "task_id, workspace_id, created_position, created_at, created_by, status, priority, due_at, deleted, terms, words, "
+    "version, position, summary, detail"
+)
+# Terms travel as one text a row (arrays of arrays must be rectangular); words go through to_tsvector on the way in.
+_UPSERT: Final = f"""
+INSERT INTO task_list ({_COLUMNS})
+SELECT t.task_id, t.workspace_id, t.created_position, t.created_at, t.created_by, t.status, t.priority, t.due_at, t.deleted,
+       string_to_array(t.terms, E'\\n'), to_tsvector('simple', t.words), t.version, t.position, t.summary, t.detail
+FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::timestamptz[], %b::uuid[], %b::text[], %b::smallint[],
+            %b::timestamptz[], %b::boolean[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bytea[], %b::bytea[])
+    AS t({_COLUMNS})
+ON CONFLICT (task_id) DO UPDATE SET status = excluded.status, priority = excluded.priority, due_at = excluded.due_at,
+    deleted = excluded.deleted, terms = excluded.terms, words = excluded.words, version = excluded.version,
+    position = excluded.position, summary = excluded.summary, detail = excluded.detail
+""".encode()
+
+
+def label_term(workspace_id: UUID, label: str) -> str:
+    """How a label stands in a row's terms; the workspace is part of it, so that the index finds only its own tasks."""
+    return f"{workspace_id.hex}#{label}"
+
+
+def assignee_term(workspace_id: UUID, assignee: UUID) -> str:
+    """How an assignee stands in a row's terms."""
+    return f"{workspace_id.hex}@{assignee.hex}"
+
+
+class TaskList:
+    """The projection."""
+
+    name: Final = "task_list"
+    tables: Final = ("task_list",)
+
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+        """Write each changed task's newest document."""
+        newest = {change.record.stream_id: change.after for change in changes}
+        columns = zip(*map(_row, newest.values()), strict=True)
+        connection.execute(_UPSERT, tuple(list(column) for column in columns))
+
+
+def _row(document: TaskDocument) -> tuple[object, ...]:
+    task = document.task
+    workspace = document.workspace_id
+    terms = [label_term(workspace, label) for label in task.labels]
+    terms += [assignee_term(workspace, assignee) for assignee in task.assignees]
+    return (
+        document.id,
+        workspace,
+        document.created_position,
+        document.created_at,
+        document.created_by,
+        task.status,
+        PRIORITY_RANK[task.priority],
+        task.due_at,
+        task.deleted,
+        "\n".join(terms),
+        f"{task.title} {task.description}",
+        document.version,
+        document.position,
+        summary_json(document),
+        detail_json(document),
+    )
+
+
+Sort = Literal["created", "-created", "due", "-due", "priority", "-priority"]
+
+
+class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which tasks of a workspace, in which order. Filters are joined by AND; `q` are words, the last one may be a prefix."""
+
+    status: tuple[Status, ...] = ()
+    priority: tuple[Priority, ...] = ()
+    label: tuple[str, ...] = ()
+    assignee: UUID | None = None
+    created_by: UUID | None = None
+    due_from: datetime | None = None
+    due_before: datetime | None = None
+    created_from: datetime | None = None
+    created_before: datetime | None = None
+    q: str | None = None
+    deleted: bool = False
+    sort: Sort = "-created"
+
+
+class ListCursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page ended: the last row's sort value (None in the default order or without one) and its creation's position."""
+
+    value: Any
+    created_position: int
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page: the rows' JSON, where it ended (None on the last page), and the position that it reflects."""
+
+    items: list[bytes]
+    after: ListCursor | None
+    position: int
+
+
+async def find_tasks(
+    connection: psycopg.AsyncConnection[Any],
+    workspace_id: UUID,
+    query: TaskQuery,
+    after: ListCursor | None,
+    limit: int,
+) -> Page:
+    """The page of `limit` tasks that follows `after`. Rows and position come from one snapshot."""
+    column, descending = _order(query.sort)
+    conditions, parameters = _conditions(workspace_id, query)
+    if after is not None:
+        condition, values = _beyond(column, descending, after)
+        conditions.append(condition)
+        parameters.update(values)
+    direction = SQL("DESC") if descending else SQL("ASC")
+    statement = SQL(
+        "SELECT c.position, t.summary, t.created_position, t.sort_value FROM checkpoints c LEFT JOIN LATERAL ("
+        "SELECT summary, created_position, {column} AS sort_value FROM task_list WHERE {conditions} "
+        "ORDER BY {order} LIMIT %(limit)s) t ON true WHERE c.projection = 'task_list'"
+    ).format(
+        column=column or SQL("NULL::bigint"),
+        conditions=SQL(" AND ").join(conditions),
+        order=_ORDERS[query.sort.removeprefix("-")].format(direction=direction),
+    )
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(statement, {**parameters, "limit": limit + 1}, prepare=True)
+    rows = await cursor.fetchall()
+    found = [row for row in rows if row[1] is not None]
+    more = len(found) > limit
+    found = found[:limit]
+    last = ListCursor(found[-1][3], found[-1][2]) if more else None
+    return Page([row[1] for row in found], last, rows[0][0])
+
+
+# As the indexes have it: only due dates can be missing.
+_ORDERS: Final = {
+    "created": SQL("created_position {direction}"),
+    "due": SQL("due_at {direction} NULLS LAST, created_position {direction}"),
+    "priority": SQL("priority {direction}, created_position {direction}"),
+}
+
+
+def _order(sort: Sort) -> tuple[SQL | None, bool]:
+    columns = {"created": None, "due": SQL("due_at"), "priority": SQL("priority")}
+    return columns[sort.removeprefix("-")], sort.startswith("-")
+
+
+def _conditions(workspace_id: UUID, query: TaskQuery) -> tuple[list[SQL | Composed], dict[str, object]]:
+    terms = [label_term(workspace_id, label) for label in query.label]
+    if query.assignee:
+        terms.append(assignee_term(workspace_id, query.assignee))
+    wanted: list[tuple[SQL, str, object]] = [
+        (SQL("status = ANY(%(status)s)"), "status", list(query.status)),
+        (SQL("priority = ANY(%(priority)s)"), "priority", [PRIORITY_RANK[p] for p in query.priority]),
+        (SQL("terms @> %(terms)s"), "terms", terms),
+        (SQL("created_by = %(created_by)s"), "created_by", query.created_by),
+        (SQL("due_at >= %(due_from)s"), "due_from", query.due_from),
+        (SQL("due_at < %(due_before)s"), "due_before", query.due_before),
+        (SQL("created_at >= %(created_from)s"), "created_from", query.created_from),
+        (SQL("created_at < %(created_before)s"), "created_before", query.created_before),
+        (SQL("words @@ to_tsquery('simple', %(q)s)"), "q", _search_words(query.q)),
+    ]
+    conditions: list[SQL | Composed] = [SQL("workspace_id = %(workspace)s"), SQL("deleted = %(deleted)s")]
+    parameters: dict[str, object] = {"workspace": workspace_id, "deleted": query.deleted}
+    for condition, name, value in wanted:
+        if value not in (None, []):
+            conditions.append(condition)
+            parameters[name] = value
+    return conditions, parameters
+
+
+def _search_words(text: str | None) -> str | None:
+    """Words joined by AND, the last one as a prefix; quoted, so that no operator of the query language gets through."""
+    words = ["'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in (text or "").split()]
+    return " & ".join(words) + ":*" if words else None
+
+
+def _beyond(column: SQL | None, descending: bool, after: ListCursor) -> tuple[SQL | Composed, dict[str, object]]:
+    """Rows after the cursor. Tasks without the sort value come last in either direction."""
+    comparison = SQL("<") if descending else SQL(">")
+    values: dict[str, object] = {"after_position": after.created_position}
+    tie = SQL("created_position {} %(after_position)s").format(comparison)
+    if column is None:
+        return tie, values
+    if after.value is None:
+        return SQL("({} IS NULL AND {})").format(column, tie), values
+    values["after_value"] = after.value
+    return (
+        SQL("({c} IS NULL OR {c} {op} %(after_value)s OR ({c} = %(after_value)s AND {tie}))").format(
+            c=column, op=comparison, tie=tie
+        ),
+        values,
+    )
+
+
+async def get_task(
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, task_id: UUID
+) -> tuple[tuple[int, bytes] | None, int]:
+    """The task's version and full JSON (None where there is no such task), and the position that this reflects."""
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(
+        "SELECT c.position, t.version, t.detail FROM checkpoints c "
+        "LEFT JOIN task_list t ON t.task_id = %s AND t.workspace_id = %s WHERE c.projection = 'task_list'",
+        (task_id, workspace_id),
+        prepare=True,
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101 - the migrations write the checkpoint
+    return (row[1], row[2]) if row[2] is not None else None, row[0]
+
+
+async def count_tasks(connection: psycopg.AsyncConnection[Any], workspace_id: UUID) -> tuple[dict[str, int], int]:
+    """The workspace's tasks by status, with `deleted` apart, and the position that this reflects."""
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(
+        "SELECT c.position, t.status, t.number FROM checkpoints c LEFT JOIN LATERAL ("
+        "SELECT CASE WHEN deleted THEN 'deleted' ELSE status END AS status, count(*) AS number FROM task_list "
+        "WHERE workspace_id = %s GROUP BY 1) t ON true WHERE c.projection = 'task_list'",
+        (workspace_id,),
+        prepare=True,
+    )
+    rows = await cursor.fetchall()
+    return {row[1]: row[2] for row in rows if row[1] is not None}, rows[0][0]
