@@ -1,0 +1,132 @@
+"""Opens every resource of an API process once, and closes them in the opposite order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from uuid import UUID
+
+import redis.asyncio
+
+from application.accounts import Accounts, Lifetimes
+from application.command_handler import CommandHandler
+from infrastructure.accounts_store import PostgresAccountStore
+from infrastructure.applied_positions import AppliedPositions
+from infrastructure.event_store import PostgresEventStore
+from infrastructure.head_publisher import HeadPublisher
+from infrastructure.hot_reader import HotReader
+from infrastructure.passwords import PasswordHasher
+from infrastructure.postgres import CONTROL_SCHEMA, AsyncPool, conninfo, log_schema, pool
+from infrastructure.redis_client import BROKER, READ_MODELS, async_client
+from infrastructure.revocations import RevocationWatch
+from infrastructure.security import KeyRing, TokenIssuer, TokenVerifier
+from infrastructure.settings import Settings
+from infrastructure.task_reads import TaskReads
+
+READ_CONNECTIONS = 8
+ACCOUNT_CONNECTIONS = 4
+HOT_READ_SECONDS = 0.25
+
+
+class LogResources:
+    """What serves one log: its store, its command handler, its reads."""
+
+    def __init__(self, name: str, store: PostgresEventStore, handler: CommandHandler, reads: TaskReads) -> None:
+        self.name = name
+        self.store = store
+        self.handler = handler
+        self.reads = reads
+        self.heads: HeadPublisher
+        self.positions: AppliedPositions
+
+
+class Resources:
+    """Everything that the routes use. Closed together with the process."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        logs: dict[str, LogResources],
+        accounts: Accounts,
+        verifier: TokenVerifier,
+        revocations: RevocationWatch,
+        accounts_pool: AsyncPool,
+    ) -> None:
+        self.settings = settings
+        self.logs = logs
+        self.accounts = accounts
+        self.verifier = verifier
+        self.revocations = revocations
+        self.accounts_pool = accounts_pool
+        self.draining = False
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open what an API process needs; raises where Postgres is away. Redis may be away: reads turn to Postgres."""
+    async with AsyncExitStack() as stack:
+        accounts_pool = await _open_pool(stack, settings, CONTROL_SCHEMA, ACCOUNT_CONNECTIONS)
+        store = PostgresAccountStore(accounts_pool)
+        logs = {settings.log_name: await _open_log(stack, settings, settings.log_name, accounts_pool)}
+        keys = KeyRing(settings.secret_key, settings.previous_secret_key)
+        verifier = TokenVerifier(keys)
+        revocations = RevocationWatch(
+            conninfo(settings.database_url, CONTROL_SCHEMA, "taskmaster revocations"),
+            verifier,
+            settings.access_token_seconds,
+        )
+        await revocations.start()
+        stack.push_async_callback(revocations.stop)
+        passwords = PasswordHasher()
+        stack.callback(passwords.close)
+        accounts = Accounts(
+            store,
+            passwords,
+            TokenIssuer(keys),
+            log=settings.log_name,
+            on_revoked=revocations.revoked,
+            lifetimes=Lifetimes(
+                timedelta(seconds=settings.access_token_seconds),
+                timedelta(seconds=settings.refresh_token_seconds),
+            ),
+        )
+        yield Resources(settings, logs, accounts, verifier, revocations, accounts_pool)
+
+
+async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accounts_pool: AsyncPool) -> LogResources:
+    reads_pool = await _open_pool(stack, settings, log_schema(name), READ_CONNECTIONS)
+    hot_client = await _open_redis(stack, settings, READ_MODELS, HOT_READ_SECONDS)
+    hints = await _open_redis(stack, settings, BROKER, 1.0)
+    heads = HeadPublisher(hints, name)
+    stack.push_async_callback(heads.close)
+    hot = HotReader(hot_client, reads_pool, name)
+    await hot.find_generation()
+    stack.push_async_callback(hot.close)
+    positions = AppliedPositions(hints, reads_pool, name, hot.position)
+    positions.start()
+    stack.push_async_callback(positions.close)
+    store = PostgresEventStore(settings.database_url, name, reads_pool, heads.announce)
+    await store.start()
+    stack.push_async_callback(store.stop)
+    handler = CommandHandler(store, lambda workspace: _members_of(accounts_pool, workspace))
+    log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions))
+    log.heads, log.positions = heads, positions
+    return log
+
+
+async def _open_pool(stack: AsyncExitStack, settings: Settings, schema: str, size: int) -> AsyncPool:
+    opened = pool(settings.database_url, schema, size, "taskmaster api")
+    await opened.open(wait=True, timeout=10)
+    stack.push_async_callback(opened.close)
+    return opened
+
+
+async def _open_redis(stack: AsyncExitStack, settings: Settings, database: int, seconds: float) -> redis.asyncio.Redis:
+    client = async_client(settings.redis_url, database, seconds)
+    stack.push_async_callback(client.aclose)
+    return client
+
+
+async def _members_of(accounts_pool: AsyncPool, workspace_id: UUID) -> frozenset[UUID]:
+    async with accounts_pool.connection() as connection:
+        cursor = await connection.execute("SELECT principal_id FROM members WHERE workspace_id = %s", (workspace_id,))
+        return frozenset(row[0] for row in await cursor.fetchall())

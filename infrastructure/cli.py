@@ -1,0 +1,128 @@
+"""The command line: `taskmaster …`, or `python -m infrastructure.cli …`."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import rich_click as click
+
+from infrastructure import processes
+from infrastructure.connection_check import check_servers
+from infrastructure.local_home import LocalServiceError
+from infrastructure.local_services import reachable_services
+from infrastructure.migrate import migrate
+from infrastructure.settings import ConfigurationError, load_settings, require_secret
+
+BAD_CONFIGURATION = 2
+
+
+def main() -> None:
+    """Run the command line. What an operator can mend is one line on stderr and exit code 2, never a
+    traceback.
+    """
+    try:
+        taskmaster()
+    except (ConfigurationError, LocalServiceError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(BAD_CONFIGURATION)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def taskmaster() -> None:
+    """Task management in which every change is a fact: appended once, ordered, provable, replayable."""
+
+
+@taskmaster.command()
+def dev() -> None:
+    """Run everything in this terminal, with PostgreSQL and Valkey unless DATABASE_URL and REDIS_URL name
+    others.
+    """
+    processes.run_dev(load_settings())
+
+
+@taskmaster.command()
+def serve() -> None:
+    """Run the API against the configured servers."""
+    processes.run_with_servers(require_secret(load_settings()), processes.api, has_url=True)
+
+
+@taskmaster.command()
+def work() -> None:
+    """Run the relay and the workers against the configured servers."""
+    processes.run_with_servers(load_settings(), processes.background, has_url=False)
+
+
+@taskmaster.command("migrate")
+def migrate_command() -> None:
+    """Bring the database's schemas up to date."""
+    configured = load_settings()
+    check_servers(configured)
+    with reachable_services(configured) as settings:
+        applied = migrate(settings.database_url, [settings.log_name])
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("nothing to apply")
+
+
+@taskmaster.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def status(as_json: bool) -> None:
+    """Show the log's head, how far each read model is behind, and what is parked."""
+    _operate("status", as_json=as_json)
+
+
+@taskmaster.command()
+@click.argument("name")
+def rebuild(name: str) -> None:
+    """Build the read model NAME again from the whole log."""
+    _operate("rebuild", name=name)
+
+
+@taskmaster.command()
+@click.option("--replay", is_flag=True, help="Apply them again, after the fix.")
+def parked(replay: bool) -> None:
+    """List the events that projections had to set aside."""
+    _operate("parked", replay=replay)
+
+
+@taskmaster.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def verify(as_json: bool) -> None:
+    """Check that every event is as it was appended, by its hash and its place; exit code 1 if one is not."""
+    _operate("verify", as_json=as_json)
+
+
+@taskmaster.group("import")
+def import_group() -> None:
+    """Import histories that began elsewhere."""
+
+
+@import_group.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--mapping",
+    required=True,
+    metavar="NAME_OR_PATH",
+    help="What the columns and activities mean: helpdesk, bpi2013 or a TOML file.",
+)
+@click.option("--as", "email", required=True, metavar="EMAIL", help="Whose personal workspace gets the tickets.")
+@click.option("--dry-run", is_flag=True, help="Decide everything, write nothing.")
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the summary as JSON.")
+def tickets(file: Path, mapping: str, email: str, dry_run: bool, report: Path | None) -> None:
+    """Import a ticket history from FILE, CSV, plain or gzip. Run again, it goes on where it was stopped."""
+    request = import_module("infrastructure.import_tickets").ImportRequest(file, mapping, email, dry_run)
+    _operate("import_tickets", request=request, report=report)
+
+
+def _operate(operation: str, /, **options: object) -> None:
+    # Imported when asked for: the commands that start and stop processes shall not wait for all of it.
+    operate = getattr(import_module("infrastructure.operations"), operation)
+    configured = load_settings()
+    check_servers(configured)
+    with reachable_services(configured) as settings:
+        sys.exit(operate(settings, **options))
+
+
+if __name__ == "__main__":
+    main()

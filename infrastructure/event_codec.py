@@ -1,0 +1,47 @@
+"""Payloads to stored bytes and back.
+
+This is the one place where payloads meet storage: what `encode` returns is hashed and stored as it is, and nothing else
+writes payloads. Encrypting `PERSONAL_FIELDS` per subject belongs here, before the bytes exist, so that destroying a
+subject's key erases the text while every hash stays valid.
+"""
+
+from typing import get_args
+from uuid import UUID
+
+import msgspec
+
+from domain.task_events import TaskEvent
+
+SCHEMA_VERSION = 1
+"""Of the payloads written now; older ones are brought up to it when they are read."""
+
+
+class UnknownEventType(Exception):
+    """The log holds a type that this release does not know: most likely a newer release wrote it."""
+
+
+class StoredPayload(msgspec.Struct, frozen=True, gc=False):
+    """A payload as the log keeps it: the wire tag, the schema version and JSON in UTF-8."""
+
+    topic: str
+    schema_version: int
+    state: bytes
+
+
+_encode = msgspec.json.Encoder(order=None).encode
+_decode = msgspec.json.Decoder(TaskEvent).decode
+_TOPICS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(TaskEvent)}
+TOPICS = frozenset(_TOPICS.values())
+
+
+def encode(event: TaskEvent, subject: UUID) -> StoredPayload:  # noqa: ARG001 - the seam for keys per subject
+    """The stored form of `event`; `subject` is the principal whose words it holds."""
+    return StoredPayload(_TOPICS[type(event)], SCHEMA_VERSION, _encode(event))
+
+
+def decode(topic: str, schema_version: int, state: bytes) -> TaskEvent:
+    """The payload of stored bytes; raises UnknownEventType for a type or schema version from the future."""
+    if topic not in TOPICS or schema_version > SCHEMA_VERSION:
+        raise UnknownEventType(f"event type {topic!r} (schema version {schema_version}) is unknown to this release")
+    event: TaskEvent = _decode(state)
+    return event

@@ -1,0 +1,41 @@
+"""Reading recorded events: one list of columns, one way to turn a row into a RecordedEvent."""
+
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+from domain.envelope import RecordedEvent
+from domain.task_events import TaskEvent
+from infrastructure.event_codec import decode
+
+TaskRecord = RecordedEvent[TaskEvent]
+
+COLUMNS: LiteralString = (
+    "notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, principal_id, "
+    "command_id, correlation_id, causation_id, hash, topic, schema_version, state"
+)
+
+
+def recorded_event(row: Sequence[Any]) -> TaskRecord:
+    """The event in a row of COLUMNS; raises UnknownEventType."""
+    return RecordedEvent(
+        row[0],
+        row[1],
+        row[2],
+        row[3],
+        row[4],
+        row[5],
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        decode(row[11], row[12], row[13]),
+        row[10],
+    )
+
+
+OF_STREAM: LiteralString = (
+    f"SELECT {COLUMNS} FROM events WHERE originator_id = %s AND originator_version > %s AND originator_version <= %s "
+    "ORDER BY originator_version"
+)
+
+AFTER_POSITION: LiteralString = f"SELECT {COLUMNS} FROM events WHERE notification_id > %s ORDER BY notification_id LIMIT %s"

@@ -1,0 +1,173 @@
+"""The event store of one log as the API uses it: append in groups, read by stream or position."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from functools import reduce
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from application.ports import (
+    Append,
+    Appended,
+    IdempotencyKey,
+    IdempotencyMismatch,
+    LoadedTask,
+    LogUnavailable,
+)
+from domain.task_events import touched_fields
+from infrastructure.event_rows import AFTER_POSITION, OF_STREAM, TaskRecord, recorded_event
+from infrastructure.group_commit import GroupCommitAppender
+from infrastructure.postgres import AsyncPool, connect, log_schema
+from projections.task_document import TaskDocument, fold
+from projections.task_snapshots import latest_snapshot
+
+ANY_VERSION = 2**62
+REMEMBERED_TASKS = 20_000
+
+
+class PostgresEventStore:
+    """EventStore over PostgreSQL. A bounded cache remembers tasks: appends prove it, reconnects empty it."""
+
+    def __init__(
+        self,
+        database_url: str,
+        log_name: str,
+        reads: AsyncPool,
+        on_commit: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        schema = log_schema(log_name)
+        self._reads = reads
+        self._remembered: OrderedDict[UUID, LoadedTask] = OrderedDict()
+        self._appender = GroupCommitAppender(
+            lambda: connect(database_url, schema, "taskmaster appender"),
+            schema,
+            on_commit,
+            self._remembered.clear,
+        )
+
+    async def start(self) -> None:
+        """Open the appender's connection."""
+        await self._appender.start()
+
+    async def stop(self) -> None:
+        """Answer what waits and close."""
+        await self._appender.stop()
+
+    async def append(self, append: Append) -> Appended:
+        """See `EventStore.append`."""
+        return await self._appender.append(append)
+
+    def recall(self, stream_id: UUID) -> LoadedTask | None:
+        """See `EventStore.recall`."""
+        known = self._remembered.get(stream_id)
+        if known is not None:
+            self._remembered.move_to_end(stream_id)
+        return known
+
+    def remember(self, stream_id: UUID, loaded: LoadedTask) -> None:
+        """See `EventStore.remember`."""
+        known = self._remembered.get(stream_id)
+        if known is None or known.version <= loaded.version:
+            self._keep(stream_id, loaded)
+
+    def _keep(self, stream_id: UUID, loaded: LoadedTask) -> None:
+        self._remembered[stream_id] = loaded
+        self._remembered.move_to_end(stream_id)
+        if len(self._remembered) > REMEMBERED_TASKS:
+            self._remembered.popitem(last=False)
+
+    async def load(self, stream_id: UUID) -> LoadedTask | None:
+        """See `EventStore.load`."""
+        document = await self.document(stream_id)
+        if document is None:
+            return None
+        loaded = LoadedTask(document.task, document.version, document.position, document.workspace_id, document.happened_at)
+        # Even over a newer version: a log that was restored knows less than this process remembers.
+        self._keep(stream_id, loaded)
+        return loaded
+
+    async def document(
+        self,
+        stream_id: UUID,
+        version: int = ANY_VERSION,
+        until: datetime | None = None,
+        position: int | None = None,
+    ) -> TaskDocument | None:
+        """The task folded from the log, None where it had no event yet.
+
+        As it is now, or up to `version`, up to the global `position`, or up to the last event that had
+        happened by the instant `until`. Starts from a snapshot where one helps.
+        """
+        try:
+            async with self._reads.connection() as connection:
+                document = await latest_snapshot(connection, stream_id, version, until, position)
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(OF_STREAM, (stream_id, document.version if document else 0, version), prepare=True)
+                rows = await cursor.fetchall()
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise LogUnavailable("the log cannot be read") from error
+        records = [recorded_event(row) for row in rows]
+        if position is not None:
+            records = [record for record in records if record.position <= position]
+        # From the end: imported times may jump back, and a snapshot after the jump must not matter.
+        while until is not None and records and records[-1].happened_at > until:
+            records.pop()
+        return reduce(fold, records, document)
+
+    async def touched_since(self, stream_id: UUID, version: int) -> frozenset[str]:
+        """See `EventStore.touched_since`."""
+        touched: frozenset[str] = frozenset()
+        for record in await self.events_of(stream_id, version):
+            touched |= touched_fields(record.event)
+        return touched
+
+    async def events_of(self, stream_id: UUID, after: int = 0, until: int = ANY_VERSION) -> list[TaskRecord]:
+        """The stream's events with after < version <= until, in order."""
+        return await self._read(OF_STREAM, (stream_id, after, until))
+
+    async def events_after(self, position: int, limit: int) -> list[TaskRecord]:
+        """Up to `limit` events of the whole log after `position`, in order."""
+        return await self._read(AFTER_POSITION, (position, limit))
+
+    async def _read(self, query: str, parameters: tuple[object, ...]) -> list[TaskRecord]:
+        try:
+            async with self._reads.connection() as connection:
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(query.encode(), parameters, prepare=True)
+                return [recorded_event(row) for row in await cursor.fetchall()]
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise LogUnavailable("the log cannot be read") from error
+
+    async def head(self) -> int:
+        """The newest position, 0 for an empty log."""
+        try:
+            async with self._reads.connection() as connection:
+                cursor = await connection.execute("SELECT coalesce(max(notification_id), 0) FROM events", prepare=True)
+                row = await cursor.fetchone()
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise LogUnavailable("the log cannot be read") from error
+        return int(row[0]) if row else 0
+
+    async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
+        """See `EventStore.find_receipt`."""
+        try:
+            async with self._reads.connection() as connection:
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(
+                    "SELECT request_hash, receipt, recorded_at FROM idempotency "
+                    "WHERE principal_id = %s AND key = %s AND workspace_id = %s",
+                    (principal_id, idempotency.key, workspace_id),
+                    prepare=True,
+                )
+                row = await cursor.fetchone()
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise LogUnavailable("the log cannot be read") from error
+        if row is None:
+            return None
+        if bytes(row[0]) != idempotency.request_hash:
+            raise IdempotencyMismatch
+        receipt: str = row[1]
+        return Appended(int(receipt[receipt.rindex(":") + 1 : -1]), row[2], receipt.encode(), True)

@@ -1,0 +1,228 @@
+"""Group commit: appends that arrive while one transaction is under way share the next one.
+
+One appender a process and log. It sends what has collected as one call of `append_events`, which is one
+transaction and one flush, and hands every caller its own positions or its own conflict.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import psycopg
+
+from application.ports import Append, Appended, LogUnavailable
+from infrastructure.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.failpoints import failpoint
+
+logger = logging.getLogger("taskmaster.log")
+
+MOST_EVENTS_A_CALL = 512
+MOST_WAITING = 10_000
+DEADLINE_SECONDS = 5.0
+"""How long an append is tried while Postgres is away, and how long Postgres may stay silent on one of them;
+where one was sent, its outcome is unknown to its caller then."""
+
+Connect = Callable[[], Awaitable["psycopg.AsyncConnection[Any]"]]
+
+
+class _Waiting:
+    __slots__ = ("answer", "append", "deadline")
+
+    def __init__(self, append: Append, answer: "asyncio.Future[Appended]", deadline: float) -> None:
+        self.append = append
+        self.answer = answer
+        self.deadline = deadline
+
+
+class GroupCommitAppender:
+    """Appends for one log over one connection of its own.
+
+    `on_commit` is told the newest position after each commit, `on_reconnect` when the connection was
+    replaced.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        schema: str,
+        on_commit: Callable[[int], None] = lambda _: None,
+        on_reconnect: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._connect = connect
+        self._statement = append_statement(schema)
+        self._on_commit = on_commit
+        self._on_reconnect = on_reconnect
+        self._waiting: deque[_Waiting] = deque()
+        self._something_waits = asyncio.Event()
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Connect and begin to serve; raises psycopg.OperationalError where the server is away."""
+        self._connection = await self._connect()
+        self._running = asyncio.create_task(self._serve(), name="appender")
+
+    async def stop(self) -> None:
+        """Answer what is waiting and under way, then close; nothing is taken from now on."""
+        self._stopping = True
+        self._something_waits.set()
+        if self._running:
+            await self._running
+        if self._connection:
+            await self._connection.close()
+
+    async def append(self, append: Append) -> Appended:
+        """Store `append` durably; raises VersionConflict, IdempotencyMismatch or LogUnavailable."""
+        if self._stopping:
+            raise LogUnavailable("the log is being closed")
+        if len(self._waiting) >= MOST_WAITING:
+            raise LogUnavailable("too many appends are waiting")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Appended] = loop.create_future()
+        self._waiting.append(_Waiting(append, answer, loop.time() + DEADLINE_SECONDS))
+        self._something_waits.set()
+        return await answer
+
+    async def _serve(self) -> None:
+        while self._waiting or not self._stopping:
+            await self._something_waits.wait()
+            await self._gather()
+            self._expire()
+            if self._waiting:
+                await self._commit(self._next_batch())
+            if not self._waiting and not self._stopping:
+                self._something_waits.clear()
+
+    async def _gather(self) -> None:
+        """Let in what has arrived already: as long as every turn of the loop brings another append, the flush is worth
+        sharing. Nobody waits for a timer, and alone nobody waits at all but one turn."""
+        waiting = -1
+        while waiting != len(self._waiting) < MOST_EVENTS_A_CALL:
+            waiting = len(self._waiting)
+            await asyncio.sleep(0)
+
+    def _expire(self) -> None:
+        """What waited too long is refused while it is still certain that it was not stored."""
+        now = asyncio.get_running_loop().time()
+        while self._waiting and self._waiting[0].deadline < now:
+            answer = self._waiting.popleft().answer
+            if not answer.done():
+                answer.set_exception(LogUnavailable("the append waited too long for its turn"))
+
+    def _next_batch(self) -> list[_Waiting]:
+        """As many as fit, but no stream and no key twice: the function relies on that. Each stream's order is
+        kept.
+        """
+        batch: list[_Waiting] = []
+        held: list[_Waiting] = []
+        taken: set[object] = set()
+        events = 0
+        while self._waiting and events < MOST_EVENTS_A_CALL:
+            waiting = self._waiting.popleft()
+            append = waiting.append
+            marks: set[object] = {new.stream_id for new in append.events}
+            if append.idempotency:
+                marks.add((append.principal_id, append.idempotency.key))
+            if taken.isdisjoint(marks):
+                batch.append(waiting)
+                events += max(1, len(append.events))
+            else:
+                held.append(waiting)
+            taken |= marks
+        self._waiting.extendleft(reversed(held))
+        return batch
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        try:
+            answers = await self._send_until_answered(batch)
+        except LogUnavailable as error:
+            answers = [error] * len(batch)
+        except Exception as error:
+            # Whatever it is: callers wait for an answer, and others come after them.
+            if len(batch) > 1:
+                # One append that cannot be encoded or is refused outright must not take the others with it.
+                for waiting in batch:
+                    await self._commit([waiting])
+                return
+            logger.exception("the log refused an append")
+            answers = [error]
+        _hand_out(batch, answers)
+        failpoint("append.before_wake_up")
+        self._announce(max((a.position for a in answers if isinstance(a, Appended)), default=0))
+
+    def _announce(self, newest: int) -> None:
+        try:
+            if newest:
+                self._on_commit(newest)
+        except Exception:
+            # The events are stored and answered; an announcement that fails must not stop the log.
+            logger.exception("position %s was not announced", newest)
+
+    async def _send_until_answered(self, batch: list[_Waiting]) -> list[Appended | Exception]:
+        """Send, and after a lost connection send the same again.
+
+        Sending twice is safe: the function finds a stored append by its key or by its command id and answers
+        with the original positions, and a copy that is still under way meets the versions that the other one
+        took.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = min(waiting.deadline for waiting in batch)
+        appends = [waiting.append for waiting in batch]
+        pause = 0.02
+        while True:
+            try:
+                return read_outcomes(appends, await self._call(appends))
+            except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+                if loop.time() + pause > deadline:
+                    raise LogUnavailable("the log cannot be reached") from error
+                logger.warning("append failed, trying again: %s", str(error).splitlines()[0] if str(error) else error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 0.5)
+
+    async def _call(self, appends: list[Append]) -> Any:
+        parameters = append_parameters(appends)
+        connection = self._connection
+        if connection is None or connection.closed or connection.broken:
+            self._connection = None
+            connection = await asyncio.wait_for(self._connect(), DEADLINE_SECONDS)
+            self._connection = connection
+            self._on_reconnect()
+        failpoint("append.before_begin")
+        with _patience(connection):
+            async with connection.cursor(binary=True) as cursor:
+                failpoint("append.in_flight")
+                await cursor.execute(self._statement, parameters, prepare=True)
+                failpoint("append.after_commit")
+                return await cursor.fetchone()
+
+
+def _hand_out(batch: list[_Waiting], answers: Sequence[Appended | Exception]) -> None:
+    for waiting, answer in zip(batch, answers, strict=True):
+        if waiting.answer.done():
+            continue
+        if isinstance(answer, Appended):
+            waiting.answer.set_result(answer)
+        else:
+            waiting.answer.set_exception(answer)
+
+
+@contextlib.contextmanager
+def _patience(connection: "psycopg.AsyncConnection[Any]") -> Iterator[None]:
+    """Hang up on a server that stays silent for DEADLINE_SECONDS; what runs inside then fails as it does when
+    the connection is lost.
+
+    Cancelling instead would ask that same server to cancel, and wait for its answer.
+    """
+    wire = socket.socket(fileno=os.dup(connection.fileno()))
+    timer = asyncio.get_running_loop().call_later(DEADLINE_SECONDS, wire.shutdown, socket.SHUT_RDWR)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        wire.close()

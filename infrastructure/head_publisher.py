@@ -1,0 +1,59 @@
+"""Announces new positions on Redis after commits: fire and forget, one announcement under way at a time."""
+
+import asyncio
+from contextlib import suppress
+
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from infrastructure.failpoints import failpoint
+from infrastructure.redis_client import head_channel
+
+SECONDS_AN_EVENT = 0.002
+MOST_SECONDS_BETWEEN = 0.015
+SECONDS_AFTER_FAILURE = 0.5
+
+
+class HeadPublisher:
+    """Never blocks and never fails a command: what it does not get through, the workers' sweep finds."""
+
+    def __init__(self, client: redis.asyncio.Redis, log_name: str) -> None:
+        self._client = client
+        self._channel = head_channel(log_name)
+        self._newest = 0
+        self._announced = 0
+        self._running: asyncio.Task[None] | None = None
+
+    @property
+    def newest(self) -> int:
+        """The newest position that this process has committed."""
+        return self._newest
+
+    def announce(self, position: int) -> None:
+        """Announce `position` soon; newer ones take its place."""
+        self._newest = max(self._newest, position)
+        if self._running is None:
+            self._running = asyncio.create_task(self._publish(), name="head publisher")
+
+    async def _publish(self) -> None:
+        try:
+            while self._announced < self._newest:
+                position = self._newest
+                failpoint("head.before_announcement")
+                try:
+                    await self._client.publish(self._channel, position)
+                except (RedisError, OSError):
+                    await asyncio.sleep(SECONDS_AFTER_FAILURE)
+                else:
+                    # Under load an announcement stands for many events, and the workers take them in batches anyway.
+                    await asyncio.sleep(min(MOST_SECONDS_BETWEEN, SECONDS_AN_EVENT * (position - self._announced)))
+                self._announced = position
+        finally:
+            self._running = None
+
+    async def close(self) -> None:
+        """Stop announcing."""
+        if self._running:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running

@@ -1,0 +1,172 @@
+"""The log as an import writes it: one transaction a chunk, placeholder members, and what is there already."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.errors import DivisionByZero
+from psycopg.sql import SQL, Composed
+
+from application.ports import Append, Appended, IdempotencyMismatch, LogUnavailable, VersionConflict
+from application.ticket_import import ImportedStream
+from domain.task import Task, evolve
+from infrastructure.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.event_rows import COLUMNS, recorded_event
+from infrastructure.failpoints import failpoint
+from infrastructure.log_source import Reconnecting
+from infrastructure.postgres import log_schema
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long an unreachable server is waited for; the chunk in question is sent again."""
+
+# Any other outcome than "appended" ends the transaction that all calls of one pipeline share, by the plainest error there is.
+_ALL_OR_NONE: Final = SQL("SELECT a.*, 1 / (CASE WHEN 0 = ALL (outcomes) THEN 1 ELSE 0 END) FROM ({call}) AS a")
+_STORED_KEY: Final = (
+    "SELECT request_hash, receipt, recorded_at FROM idempotency WHERE principal_id = %s AND key = %s AND workspace_id = %s"
+)
+_EVENTS_OF: Final = f"SELECT {COLUMNS} FROM events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
+_ADD_MEMBERS: Final = (
+    "INSERT INTO taskmaster.members (workspace_id, principal_id, role, display_name) "
+    "SELECT %s, unnest(%s::uuid[]), 'imported', unnest(%s::text[]) ON CONFLICT DO NOTHING"
+)
+_PERSONAL_WORKSPACE: Final = (
+    "SELECT u.id, w.id, w.log FROM taskmaster.users u "
+    "JOIN taskmaster.members m ON m.principal_id = u.id AND m.role = 'owner' "
+    "JOIN taskmaster.workspaces w ON w.id = m.workspace_id "
+    "WHERE u.email_key = %s ORDER BY w.created_at, w.id LIMIT 1"
+)
+
+T = TypeVar("T")
+
+
+class PersonalWorkspace(msgspec.Struct, frozen=True):
+    """A user, his own workspace, and the log that it lives in."""
+
+    user_id: UUID
+    workspace_id: UUID
+    log: str
+
+
+class ImportLog:
+    """One connection to one log, for one import. Used by one thread at a time."""
+
+    def __init__(self, database_url: str, log_name: str) -> None:
+        schema = log_schema(log_name)
+        self._connection = Reconnecting(database_url, schema, "taskmaster import")
+        self._call: Composed = _ALL_OR_NONE.format(call=append_statement(schema))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def personal_workspace(self, email_key: str) -> PersonalWorkspace | None:
+        """The personal workspace of the user with this address; None where there is no such user."""
+        row = self._patiently(lambda c: c.execute(_PERSONAL_WORKSPACE, (email_key,)).fetchone())
+        return PersonalWorkspace(*row) if row else None
+
+    def add_members(self, workspace_id: UUID, names: Mapping[UUID, str]) -> None:
+        """Add a placeholder member for each name that has none yet."""
+        if names:
+            members = (workspace_id, list(names), list(names.values()))
+            self._patiently(lambda c: c.execute(_ADD_MEMBERS, members))
+
+    def append_chunk(self, appends: Sequence[Append], key: Append) -> Appended:
+        """Append all in one transaction, with `key` as the chunk's idempotency record; answers for the chunk.
+
+        A chunk that is in the log already is not appended again. Raises VersionConflict or
+        IdempotencyMismatch where nothing was written, LogUnavailable where that is unknown.
+        """
+        try:
+            return self._patiently(lambda c: self._append(c, appends, key))
+        except DivisionByZero:
+            stored = self.stored_chunk(key)
+            if stored is None:
+                raise VersionConflict from None
+            return stored
+
+    def stored_chunk(self, key: Append) -> Appended | None:
+        """The answer the chunk once got; raises IdempotencyMismatch where other rows have its number."""
+        asked = key.idempotency
+        assert asked is not None  # noqa: S101 - chunk_append always makes one
+        parameters = (key.principal_id, asked.key, key.workspace_id)
+        row = self._patiently(lambda c: c.execute(_STORED_KEY, parameters).fetchone())
+        if row is None:
+            return None
+        if bytes(row[0]) != asked.request_hash:
+            raise IdempotencyMismatch
+        receipt: str = row[1]
+        return Appended(int(receipt[receipt.rindex(":") + 1 : -1]), row[2], receipt.encode(), True)
+
+    def streams(self, task_ids: Mapping[str, UUID], import_id: UUID) -> tuple[dict[str, ImportedStream], set[UUID]]:
+        """The named cases' tasks folded from the log, and the command ids of this import in them."""
+        rows = self._patiently(lambda c: _binary_rows(c, _EVENTS_OF, [list(task_ids.values())]))
+        case_of = {task_id: case for case, task_id in task_ids.items()}
+        found = dict.fromkeys(task_ids, ImportedStream())
+        recorded: set[UUID] = set()
+        for record in map(recorded_event, rows):
+            case = case_of[record.stream_id]
+            before = found[case]
+            task: Task = evolve(before.task, record.event)
+            foreign = record.correlation_id != import_id if record.version == 1 else before.foreign
+            found[case] = ImportedStream(task, record.version, foreign)
+            if record.correlation_id == import_id:
+                recorded.add(record.command_id)
+        return found, recorded
+
+    def head(self) -> int:
+        """The log's newest position."""
+        row = self._patiently(lambda c: c.execute("SELECT coalesce(max(notification_id), 0) FROM events").fetchone())
+        return int(row[0]) if row else 0
+
+    def _append(self, connection: psycopg.Connection[Any], appends: Sequence[Append], key: Append) -> Appended:
+        *calls, last = list(_runs(appends)) or [[]]
+        last = [*last, key]
+        failpoint("import.in_flight")
+        # Without BEGIN all statements up to the end of the pipeline are one transaction, and the lock that
+        # the first of them takes is not held across a round trip.
+        with connection.pipeline():
+            for run in calls:
+                connection.cursor(binary=True).execute(self._call, append_parameters(run), prepare=True)
+            cursor = connection.cursor(binary=True)
+            cursor.execute(self._call, append_parameters(last), prepare=True)
+        row = cursor.fetchone()
+        assert row is not None  # noqa: S101 - the function returns one row
+        answer = read_outcomes(last, row[:4])[-1]
+        assert isinstance(answer, Appended)  # noqa: S101 - any other outcome has ended the transaction
+        return answer
+
+    def _patiently(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Do the work, again where the connection was lost: all of it may be done twice."""
+        deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.05
+        while True:
+            try:
+                return work(self._connection.get())
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if time.monotonic() + pause > deadline:
+                    raise LogUnavailable("the log cannot be reached") from error
+                time.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+
+def _runs(appends: Iterable[Append]) -> Iterable[list[Append]]:
+    """Consecutive appends in which no stream is repeated, which one call may not have."""
+    run: list[Append] = []
+    streams: set[UUID] = set()
+    for append in appends:
+        stream_id = append.events[0].stream_id
+        if stream_id in streams:
+            yield run
+            run, streams = [], set()
+        run.append(append)
+        streams.add(stream_id)
+    if run:
+        yield run
+
+
+def _binary_rows(connection: psycopg.Connection[Any], query: str, parameters: Sequence[object]) -> list[Any]:
+    cursor = connection.cursor(binary=True)
+    cursor.execute(query.encode(), parameters)
+    return cursor.fetchall()

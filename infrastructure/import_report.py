@@ -1,0 +1,46 @@
+"""How an import is shown: a table afterwards, a JSON file on request."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from infrastructure import import_tickets
+from infrastructure.settings import ConfigurationError
+
+MOST_SHOWN = 10
+
+
+def print_summary(console: Console, summary: import_tickets.ImportSummary) -> None:
+    """The numbers, the activities, and the first of the rejected rows."""
+    table = Table(
+        title="Dry run: nothing was written" if summary.dry_run else "Imported", title_justify="left", show_header=False
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    for name, value in (
+        ("tickets", summary.tickets),
+        ("rows", summary.rows),
+        ("rows that were in the log before", summary.rows_before),
+        ("events", summary.events),
+        ("rejected rows", len(summary.rejected)),
+    ):
+        table.add_row(name, f"{value:,}")
+    table.add_row("seconds", f"{summary.seconds:.2f}")
+    table.add_row("position", f"{summary.position:,}", end_section=True)
+    for activity, count in summary.activities.items():
+        table.add_row(activity, f"{count:,}")
+    console.print(table)
+    for rejection in summary.rejected[:MOST_SHOWN]:
+        console.print(f"line {rejection.line}: {rejection.reason}", markup=False, highlight=False)
+    if len(summary.rejected) > MOST_SHOWN:
+        console.print(f"… and {len(summary.rejected) - MOST_SHOWN} more; --report FILE has them all")
+
+
+def write_report(path: Path, summary: import_tickets.ImportSummary) -> None:
+    """The whole summary, with every rejected row, as JSON."""
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
+    except OSError as error:
+        raise ConfigurationError(f"--report: cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,161 @@
+"""`taskmaster import tickets`: a whole ticket history into the log, in the order in which things happened."""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import redis
+
+from application.account_rules import email_key
+from application.ticket_import import ImportSource
+from application.ticket_mapping import MappingError, TicketMapping
+from application.ticket_rows import Rejection, RowReader, TicketRow
+from domain.errors import InvalidValue
+from infrastructure.import_log import ImportLog
+from infrastructure.import_run import ImportRun
+from infrastructure.redis_client import READ_MODELS, head_channel, sync_client
+from infrastructure.settings import ConfigurationError
+from infrastructure.ticket_files import TicketFile, load_mapping, read_cells, read_ticket_file
+
+
+class ImportRequest(msgspec.Struct, frozen=True):
+    """What to import: a file, the mapping by a name that ships or a path, and whose workspace gets it."""
+
+    file: Path
+    mapping: str
+    email: str
+    dry_run: bool = False
+
+
+class ImportSummary(msgspec.Struct, frozen=True):
+    """What an import came to.
+
+    `rows` counts the accepted rows, of which `rows_before` were in the log already; `events` were appended
+    now, or would have been in a dry run. `activities` counts accepted rows. `position` is that of the
+    import's newest event or, where nothing was appended, the log's. Seconds are wall time, `append_seconds`
+    without reading the file.
+    """
+
+    import_id: UUID
+    workspace_id: UUID
+    dry_run: bool
+    tickets: int
+    rows: int
+    rows_before: int
+    events: int
+    rejected: Sequence[Rejection]
+    activities: dict[str, int]
+    position: int
+    seconds: float
+    append_seconds: float
+
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many rows are done."""
+
+
+def import_tickets(
+    database_url: str,
+    redis_url: str,
+    log_name: str,
+    request: ImportRequest,
+    on_progress: Progress | None = None,
+) -> ImportSummary:
+    """Import a file into the personal workspace of a user of the log `log_name`.
+
+    New heads are announced over Redis as far as it can be reached; an empty `redis_url` announces none.
+    Raises ConfigurationError for what the operator can mend, LogUnavailable where the server stays away or
+    other writers keep changing the same tasks. What was appended before stays, and the same import goes on
+    from there.
+    """
+    started = time.monotonic()
+    mapping, file = _mapping(request.mapping), read_ticket_file(request.file)
+    rows, unreadable = _read_rows(file, mapping, request.file)
+    announcer = _Announcer(redis_url, log_name)
+
+    def on_chunk(done: int, position: int) -> None:
+        if position:
+            announcer.announce(position)
+        if on_progress:
+            on_progress(done, len(rows))
+
+    log = ImportLog(database_url, log_name)
+    try:
+        source = _source(log, log_name, request.email, mapping, file)
+        run = ImportRun(log, source, mapping, rows, on_chunk)
+        read = time.monotonic()
+        (run.rehearse if request.dry_run else run.append)()
+        ended = time.monotonic()
+        return ImportSummary(
+            source.import_id,
+            source.workspace_id,
+            request.dry_run,
+            len(run.cases),
+            run.activities.total(),
+            run.rows_before,
+            run.events,
+            sorted([*unreadable, *run.rejected], key=lambda rejection: rejection.line),
+            dict(run.activities.most_common()),
+            run.position or log.head(),
+            ended - started,
+            ended - read,
+        )
+    finally:
+        log.close()
+        announcer.close()
+
+
+def _mapping(name_or_path: str) -> TicketMapping:
+    try:
+        return load_mapping(name_or_path)
+    except MappingError as error:
+        raise ConfigurationError(f"mapping {name_or_path!r}: {error}") from None
+
+
+def _read_rows(file: TicketFile, mapping: TicketMapping, path: Path) -> tuple[list[TicketRow], list[Rejection]]:
+    cells = read_cells(file, mapping.delimiter)
+    _, header = next(cells, (1, ()))
+    if not header:
+        raise ConfigurationError(f"{path} has no header")
+    try:
+        return RowReader(mapping, header).rows(cells)
+    except MappingError as error:
+        raise ConfigurationError(f"{path} does not fit the mapping {mapping.name!r}: {error}") from None
+
+
+def _source(log: ImportLog, log_name: str, email: str, mapping: TicketMapping, file: TicketFile) -> ImportSource:
+    try:
+        owner = log.personal_workspace(email_key(email))
+    except InvalidValue as invalid:
+        raise ConfigurationError(invalid.message) from None
+    if owner is None:
+        raise ConfigurationError(f"there is no user {email!r}")
+    if owner.log != log_name:
+        raise ConfigurationError(
+            f"TASKMASTER_LOG: the workspace of {email!r} lives in the log {owner.log!r}, not in {log_name!r}"
+        )
+    return ImportSource(owner.workspace_id, owner.user_id, mapping.name, mapping.digest, file.digest)
+
+
+class _Announcer:
+    """Tells the workers of a new head, as far as Redis can be reached: they also look by themselves."""
+
+    def __init__(self, redis_url: str, log_name: str) -> None:
+        self._client = sync_client(redis_url, READ_MODELS, timeout=0.5) if redis_url else None
+        self._reachable = redis_url != ""
+        self._channel = head_channel(log_name)
+
+    def announce(self, position: int) -> None:
+        if self._client is None or not self._reachable:
+            return
+        try:
+            self._client.publish(self._channel, str(position))
+        except redis.RedisError:
+            # Asked no more: waiting for it at every chunk would slow the import down.
+            self._reachable = False
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()

@@ -1,0 +1,133 @@
+"""The event store without a server, for dry runs: the same answers as the log's, forgotten when it goes."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from application.ports import (
+    Append,
+    Appended,
+    IdempotencyKey,
+    IdempotencyMismatch,
+    LoadedTask,
+    NewEvent,
+    VersionConflict,
+)
+from domain.envelope import RecordedEvent
+from domain.task_events import TaskEvent, touched_fields
+from infrastructure.event_codec import decode, encode
+from projections.task_document import TaskDocument, fold
+
+TaskRecord = RecordedEvent[TaskEvent]
+
+
+class InMemoryEventStore:
+    """EventStore over lists. `events` is the log so far, in order of positions; each append asks `now`.
+
+    Payloads go through the codec, so that what cannot be stored is refused here as well. Streams start at
+    version 1; nothing is hashed.
+    """
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.events: list[TaskRecord] = []
+        self._now = now
+        self._streams: defaultdict[UUID, list[TaskRecord]] = defaultdict(list)
+        self._receipts: dict[tuple[UUID, UUID, str], tuple[bytes, Appended]] = {}
+        self._remembered: dict[UUID, LoadedTask] = {}
+
+    def recall(self, stream_id: UUID) -> LoadedTask | None:
+        """See `EventStore.recall`."""
+        return self._remembered.get(stream_id)
+
+    def remember(self, stream_id: UUID, loaded: LoadedTask) -> None:
+        """See `EventStore.remember`."""
+        self._remembered[stream_id] = loaded
+
+    async def load(self, stream_id: UUID) -> LoadedTask | None:
+        """See `EventStore.load`."""
+        document: TaskDocument | None = None
+        for record in self._streams.get(stream_id, ()):
+            document = fold(document, record)
+        if document is None:
+            return None
+        loaded = LoadedTask(document.task, document.version, document.position, document.workspace_id, document.happened_at)
+        self._remembered[stream_id] = loaded
+        return loaded
+
+    async def touched_since(self, stream_id: UUID, version: int) -> frozenset[str]:
+        """See `EventStore.touched_since`."""
+        touched: frozenset[str] = frozenset()
+        return touched.union(*(touched_fields(record.event) for record in self._streams.get(stream_id, ())[version:]))
+
+    async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
+        """See `EventStore.find_receipt`."""
+        known = self._receipts.get((workspace_id, principal_id, idempotency.key))
+        if known is None:
+            return None
+        request_hash, appended = known
+        if request_hash != idempotency.request_hash:
+            raise IdempotencyMismatch
+        return Appended(appended.position, appended.recorded_at, appended.receipt, True)
+
+    async def append(self, append: Append) -> Appended:
+        """See `EventStore.append`; never LogUnavailable."""
+        if append.idempotency:
+            known = await self.find_receipt(append.workspace_id, append.principal_id, append.idempotency)
+            if known:
+                return known
+        if not self._fits(append):
+            return self._stored_before(append)
+        recorded_at = self._now()
+        if self.events:
+            recorded_at = max(recorded_at, self.events[-1].recorded_at)
+        records = [
+            self._record(append, new, position, recorded_at) for position, new in enumerate(append.events, len(self.events) + 1)
+        ]
+        for record in records:
+            self.events.append(record)
+            self._streams[record.stream_id].append(record)
+        appended = _answer(append, len(self.events), recorded_at, replayed=False)
+        if append.idempotency:
+            owner = (append.workspace_id, append.principal_id, append.idempotency.key)
+            self._receipts[owner] = (append.idempotency.request_hash, appended)
+        return appended
+
+    def _fits(self, append: Append) -> bool:
+        versions: dict[UUID, int] = {}
+        for new in append.events:
+            before = versions.get(new.stream_id, len(self._streams.get(new.stream_id, ())))
+            if new.version != before + 1:
+                return False
+            versions[new.stream_id] = new.version
+        return True
+
+    def _stored_before(self, append: Append) -> Appended:
+        first = append.events[0]
+        stream = self._streams.get(first.stream_id, ())
+        if 1 <= first.version <= len(stream):
+            record = stream[first.version - 1]
+            if record.command_id == append.command_id:
+                last = record.position + len(append.events) - 1
+                return _answer(append, last, self.events[-1].recorded_at, replayed=True)
+        raise VersionConflict
+
+    def _record(self, append: Append, new: NewEvent, position: int, recorded_at: datetime) -> TaskRecord:
+        stored = encode(new.event, append.principal_id)
+        return RecordedEvent(
+            position,
+            new.stream_id,
+            new.version,
+            recorded_at,
+            new.effective_at,
+            append.workspace_id,
+            append.principal_id,
+            append.command_id,
+            append.correlation_id,
+            append.causation_id,
+            decode(stored.topic, stored.schema_version, stored.state),
+        )
+
+
+def _answer(append: Append, position: int, recorded_at: datetime, *, replayed: bool) -> Appended:
+    return Appended(position, recorded_at, f"{append.receipt_start}{position}}}".encode(), replayed)

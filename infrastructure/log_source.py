@@ -1,0 +1,100 @@
+"""The log as the projections read it: synchronous, one connection, reopened when it was lost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from infrastructure.event_codec import UnknownEventType
+from infrastructure.event_rows import AFTER_POSITION, COLUMNS, TaskRecord, recorded_event
+from infrastructure.postgres import connect_sync, log_schema
+from projections.changes import LogIdentity
+from projections.engine import Hold
+from projections.task_document import TaskDocument, fold
+from projections.task_snapshots import snapshots_before
+
+_TAILS = (
+    f"SELECT {', '.join('e.' + name.strip() for name in COLUMNS.split(','))} "
+    "FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[]) AS w(id, after, until) JOIN events e "
+    "ON e.originator_id = w.id AND e.originator_version > w.after AND e.originator_version <= w.until "
+    "ORDER BY e.originator_id, e.originator_version"
+).encode()
+
+
+class Reconnecting:
+    """One synchronous connection to a log's schema that is opened when it is first needed and after it was lost."""
+
+    def __init__(self, database_url: str, schema: str, application: str) -> None:
+        self._database_url = database_url
+        self._schema = schema
+        self._application = application
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def get(self) -> psycopg.Connection[Any]:
+        """The open connection; raises psycopg.OperationalError where the server is away."""
+        connection = self._connection
+        if connection is None or connection.closed or connection.broken:
+            connection = connect_sync(self._database_url, self._schema, self._application)
+            self._connection = connection
+        return connection
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+
+class PostgresLogSource:
+    """LogSource over PostgreSQL. Without `snapshots`, earlier states are folded from the events alone."""
+
+    def __init__(self, database_url: str, log_name: str, snapshots: bool = True) -> None:
+        self._connection = Reconnecting(database_url, log_schema(log_name), "taskmaster log reader")
+        self._snapshots = snapshots
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def events_after(self, position: int, limit: int) -> list[TaskRecord]:
+        """Up to `limit` events after `position`, in order; raises Hold where this release cannot read the next one."""
+        records: list[TaskRecord] = []
+        try:
+            for row in self._rows(AFTER_POSITION.encode(), (position, limit)):
+                records.append(recorded_event(row))  # noqa: PERF401 - what was read before an unknown type counts
+        except (UnknownEventType, msgspec.DecodeError) as unreadable:
+            if not records:
+                raise Hold(f"the event after {position} cannot be read: {unreadable}") from unreadable
+        return records
+
+    def documents_at(self, versions: Mapping[UUID, int]) -> dict[UUID, TaskDocument]:
+        """The named tasks right after the given versions."""
+        documents: dict[UUID, TaskDocument] = {}
+        if self._snapshots:
+            documents = snapshots_before(self._connection.get(), dict(versions))
+        after = [documents[task].version if task in documents else 0 for task in versions]
+        for row in self._rows(_TAILS, (list(versions), after, list(versions.values()))):
+            record = recorded_event(row)
+            documents[record.stream_id] = fold(documents.get(record.stream_id), record)
+        return documents
+
+    def identity(self) -> LogIdentity:
+        """Which log this is."""
+        row = self._rows(b"SELECT log_id, epoch FROM log", ())[0]
+        return LogIdentity(row[0], row[1])
+
+    def hash_at(self, position: int) -> bytes | None:
+        """The stored hash of the event at `position`."""
+        rows = self._rows(b"SELECT hash FROM events WHERE notification_id = %s", (position,))
+        return rows[0][0] if rows else None
+
+    def head(self) -> int:
+        """The newest position."""
+        return int(self._rows(b"SELECT coalesce(max(notification_id), 0) FROM events", ())[0][0])
+
+    def _rows(self, query: bytes, parameters: Sequence[object]) -> list[Any]:
+        cursor = self._connection.get().cursor(binary=True)
+        cursor.execute(query, parameters, prepare=True)
+        return cursor.fetchall()

@@ -1,0 +1,55 @@
+"""What the command line's operations do. Each gets settings whose servers can be reached and returns the exit
+code.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from application.ports import LogUnavailable
+from infrastructure import projection_operations
+from infrastructure.failpoints import arm
+from infrastructure.import_report import print_summary, write_report
+from infrastructure.import_tickets import ImportRequest
+from infrastructure.import_tickets import import_tickets as run_import
+from infrastructure.progress_bar import progress_bar
+from infrastructure.settings import ConfigurationError, Settings
+from infrastructure.verify_log import verify_log
+from infrastructure.verify_report import print_verification
+
+
+def import_tickets(settings: Settings, *, request: ImportRequest, report: Path | None) -> int:
+    """Import a ticket history and show what came of it."""
+    arm(settings.failpoint)
+    try:
+        with progress_bar(Console(stderr=True), "importing") as on_progress:
+            summary = run_import(settings.database_url, settings.redis_url, settings.log_name, request, on_progress)
+    except LogUnavailable as error:
+        raise ConfigurationError(f"{error}; run the same import again to go on with it") from None
+    print_summary(Console(), summary)
+    if report is not None:
+        write_report(report, summary)
+    return 0
+
+
+def verify(settings: Settings, *, as_json: bool) -> int:
+    """Check the log and show what was found; 1 where something was changed."""
+    with progress_bar(Console(stderr=True), "verifying") as on_progress:
+        found = verify_log(settings.database_url, settings.log_name, on_progress)
+    print_verification(Console(), found, as_json=as_json)
+    return 1 if found.first_bad else 0
+
+
+def status(settings: Settings, *, as_json: bool) -> int:
+    """Show the log's head and how each read model fares."""
+    return projection_operations.status(settings, as_json=as_json)
+
+
+def rebuild(settings: Settings, *, name: str) -> int:
+    """Build a read model, or `all`, again from the log."""
+    return projection_operations.rebuild_one(settings, name=name)
+
+
+def parked(settings: Settings, *, replay: bool) -> int:
+    """List what projections had to set aside, or apply it after the fix."""
+    return projection_operations.parked(settings, replay=replay)
