@@ -1,0 +1,1 @@
+"""The Dramatiq edge: broker, relay, projector. The only user of dramatiq. Messages are hints and carry no event."""
