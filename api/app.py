@@ -1,0 +1,88 @@
+"""The HTTP process: every route, registered once, and the resources behind them."""
+
+import gc
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from api.accounts import account_routes
+from api.analytics import get_flow
+from api.authentication import Edge
+from api.cursors import CursorSigner
+from api.errors import handle_exception
+from api.health import healthz, readyz
+from api.history import get_changes, get_history, list_members
+from api.openapi import openapi_document, openapi_route
+from api.task_commands import COMMAND_ROUTES, batch_tasks, change_task, create_task, delete_task
+from api.tasks import count_tasks, get_task, list_tasks
+from api.viewer import docs_page, docs_script
+from infrastructure.bootstrap import Resources, open_resources
+from infrastructure.failpoints import arm
+from infrastructure.settings import Settings, load_settings
+
+OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]
+
+DESCRIPTION = """Task management in which every change is a fact: appended once, ordered, replayable.
+
+Every write returns a position (`X-Position`), and every read says which position it reflects. The same number makes a read
+see a write (`min_position`), continues a synchronisation (`changes?after=`) and looks into the past (`as_of`)."""
+
+
+def create_app(settings: Settings | None = None, opener: OpenResources = open_resources) -> Litestar:
+    """The ASGI application. `settings` are read from the environment where they are not given."""
+    chosen = settings or load_settings()
+    arm(chosen.failpoint)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with opener(chosen) as resources:
+            app.state.resources = resources
+            app.state.cursors = CursorSigner(chosen)
+            # What was made until here lives as long as the process: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            yield
+
+    app = Litestar(
+        route_handlers=[*_documented_routes(), openapi_route(describe), docs_page, docs_script],
+        lifespan=[lifespan],
+        exception_handlers={Exception: handle_exception},
+        openapi_config=None,
+        request_max_body_size=chosen.max_batch_bytes,
+        debug=False,
+    )
+    app.asgi_handler = Edge(app.asgi_handler)
+    return app
+
+
+def describe() -> dict[str, Any]:
+    """The OpenAPI document of every route that clients use."""
+    bearer = SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")
+    config = OpenAPIConfig(
+        title="TaskMaster",
+        version="1",
+        description=DESCRIPTION,
+        components=Components(security_schemes={"bearer": bearer}),
+        use_handler_docstrings=False,
+    )
+    return openapi_document(config, _documented_routes())
+
+
+def _documented_routes() -> list[Any]:
+    commands = [create_task, change_task, delete_task, *COMMAND_ROUTES, batch_tasks]
+    version_1 = Router(
+        "/api/v1",
+        route_handlers=[
+            account_routes,
+            Router("/", route_handlers=[list_tasks, get_task, count_tasks], tags=["Tasks"]),
+            Router("/", route_handlers=commands, tags=["Commands"]),
+            Router("/", route_handlers=[get_history, get_changes, list_members], tags=["History"]),
+            Router("/", route_handlers=[get_flow], tags=["Analytics"]),
+        ],
+        security=[{"bearer": []}],
+    )
+    return [version_1, Router("/", route_handlers=[healthz, readyz], tags=["Operation"])]

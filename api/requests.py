@@ -1,0 +1,235 @@
+"""What the routes read off a request: who asks, conditions, keys, positions; and how answers are made."""
+
+import re
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from litestar import Request
+from litestar.types import Receive, Scope, Send
+from uuid_utils.compat import uuid7
+
+from api.errors import BadRequest
+from application.command_handler import CommandContext, IfMatch, Receipt
+from application.ports import IdempotencyKey
+from application.principal import Principal
+from domain.errors import no_such_task
+from infrastructure.bootstrap import LogResources, Resources
+from infrastructure.task_reads import Wait
+
+AnyRequest = Request[Any, Any, Any]
+
+KEY_MAX: Final = 255
+_INT64: Final = 2**63
+_ENTITY_TAG: Final = re.compile(r'"v([0-9]{1,18})"')
+
+
+def resources(request: AnyRequest) -> Resources:
+    """The process's resources."""
+    opened: Resources = request.app.state.resources
+    return opened
+
+
+def principal(request: AnyRequest) -> Principal:
+    """Who asks."""
+    user: Principal = request.scope["user"]
+    return user
+
+
+def log_of(request: AnyRequest) -> LogResources:
+    """The log in which the principal's workspace lives."""
+    user: Principal = request.scope["user"]
+    opened: Resources = request.app.state.resources
+    log = opened.logs.get(user.log)
+    if log is None:
+        raise BadRequest(421, "misdirected_request", f"the log {user.log!r} is not served here")
+    return log
+
+
+def header(request: AnyRequest, name: bytes) -> str | None:
+    """The header's value (the last one where it is repeated); `name` in lower case."""
+    found = None
+    for key, value in request.scope["headers"]:
+        if key == name:
+            found = value.decode("latin-1")
+    return found
+
+
+def command_context(request: AnyRequest, body: bytes = b"") -> CommandContext:
+    """The context of a command: principal, time, ids, Idempotency-Key and If-Match."""
+    key = if_match = prefer = reference = None
+    scope = request.scope
+    for name, value in scope["headers"]:
+        if name == b"idempotency-key":
+            key = value.decode("latin-1")
+        elif name == b"if-match":
+            if_match = value.decode("latin-1")
+        elif name == b"prefer":
+            prefer = value.decode("latin-1")
+        elif name == b"x-correlation-id":
+            reference = value.decode("latin-1")
+    command_id = uuid7()
+    return CommandContext(
+        scope["user"],
+        datetime.now(UTC),
+        command_id,
+        _uuid(reference, "X-Correlation-Id") if reference else command_id,
+        None,
+        _idempotency(key, scope, body) if key is not None else None,
+        _if_match(if_match, prefer) if if_match is not None else None,
+    )
+
+
+def _idempotency(key: str, scope: Any, body: bytes) -> IdempotencyKey:
+    if not 1 <= len(key) <= KEY_MAX or not key.isascii() or not key.isprintable():
+        raise BadRequest(
+            400,
+            "invalid_idempotency_key",
+            f"an Idempotency-Key is 1 to {KEY_MAX} printable ASCII characters",
+            "Idempotency-Key",
+        )
+    request = f"{scope['method']} {scope['path']}\n".encode()
+    return IdempotencyKey(key, sha256(request + body).digest())
+
+
+def _if_match(value: str, prefer: str | None) -> IfMatch | None:
+    if value == "*":
+        return None
+    tag = _ENTITY_TAG.fullmatch(value.strip())
+    if tag is None:
+        raise BadRequest(400, "invalid_if_match", 'If-Match takes one entity tag as ETag gave it, such as "v3"', "If-Match")
+    return IfMatch(int(tag[1]), "handling=strict" in (prefer or "").replace(" ", "").lower().split(","))
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether If-None-Match names the entity tag: one or several, weak or strong, or the star (RFC 9110, 13.1.2)."""
+    if if_none_match is None or if_none_match == etag:
+        return if_none_match is not None
+    return if_none_match.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+
+
+def _uuid(text: str, name: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadRequest(400, "invalid_uuid", f"{name} must be a UUID", name) from None
+
+
+def task_id_of(request: AnyRequest) -> UUID:
+    """The task in the path. What cannot be an id names no task."""
+    try:
+        return UUID(request.scope["path_params"]["task_id"])
+    except ValueError:
+        raise no_such_task() from None
+
+
+def query_of(request: AnyRequest, *known: str) -> dict[str, list[str]]:
+    """The query's parameters as lists; raises for any that is not known, or that cannot be text."""
+    raw: bytes = request.scope["query_string"]
+    if not raw:
+        return {}
+    found: dict[str, list[str]] = {}
+    if b"%00" in raw or len(raw) > 8192:
+        raise BadRequest(400, "invalid_query", "the query is too long or contains U+0000")
+    for name, value in _pairs(raw):
+        if name not in known:
+            raise BadRequest(400, "unknown_parameter", f"there is no query parameter {name!r}", name)
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+    except (ValueError, UnicodeDecodeError):
+        raise BadRequest(400, "invalid_query", "the query is not percent-encoded UTF-8") from None
+
+
+def one(query: dict[str, list[str]], name: str) -> str | None:
+    """The parameter's only value, or None; raises where it is repeated."""
+    values = query.get(name)
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise BadRequest(400, "repeated_parameter", f"{name} may be given once", name)
+    return values[0]
+
+
+def integer(query: dict[str, list[str]], name: str, default: int, least: int, most: int = _INT64 - 1) -> int:
+    """An integer parameter within its bounds."""
+    text = one(query, name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or not least <= int(text) <= most:
+        raise BadRequest(400, "invalid_parameter", f"{name} must be a whole number from {least} to {most}", name)
+    return int(text)
+
+
+def wait_of(request: AnyRequest, query: dict[str, list[str]]) -> Wait:
+    """How fresh the answer must be: `min_position`, and `Prefer: wait=seconds` up to the configured most."""
+    minimum = integer(query, "min_position", 0, 0)
+    if not minimum:
+        return _NO_WAIT
+    most = resources(request).settings.wait_seconds
+    prefer = header(request, b"prefer") or ""
+    for preference in prefer.replace(" ", "").lower().split(","):
+        name, _, value = preference.partition("=")
+        if name == "wait" and value.isascii() and value.isdigit() and len(value) < 6:
+            most = min(most, float(value))
+    return Wait(minimum, most)
+
+
+_NO_WAIT: Final = Wait()
+
+
+class Answer:
+    """An ASGI response that is already bytes: nothing of it is serialised, merged or copied again."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, body: bytes, position: int, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.body = body
+        self.status = status
+        self.headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-position", b"%d" % position),
+            *headers,
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+class Asset:
+    """An ASGI response with a file's bytes."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self, body: bytes, media_type: bytes, headers: tuple[tuple[bytes, bytes], ...] = (), status: int = 200
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+def receipt_answer(receipt: Receipt) -> Answer:
+    """A command's receipt: 201 with Location for a creation, else 200; the ETag is the task's version."""
+    headers = [(b"etag", b'"v%d"' % receipt.version)]
+    status = 200
+    if receipt.created:
+        status = 201
+        headers.append((b"location", f"/api/v1/tasks/{receipt.task_id}".encode()))
+    if receipt.replayed:
+        headers.append((b"idempotency-replayed", b"true"))
+    return Answer(receipt.body, receipt.position, status, tuple(headers))

@@ -1,0 +1,122 @@
+"""Routes for the user's sessions, and what the account routes share with them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from litestar import Request, delete, get
+from litestar.datastructures import Cookie
+
+from api.documentation import QueryParameter, documented
+from application.account_records import Session
+from application.accounts import Accounts
+from application.principal import Principal
+from domain.errors import InvalidValue
+
+AnyRequest = Request[Any, Any, Any]
+
+REFRESH_COOKIE = "tm_refresh"
+COOKIE_PATH = "/api/v1/auth"
+TOKEN_ERRORS = {401: ["missing_token", "invalid_token", "token_expired", "session_revoked"], 503: ["unavailable"]}
+
+
+class ListedSession(msgspec.Struct, frozen=True):
+    """A live session; `current` marks the one that asks."""
+
+    session_id: UUID
+    current: bool
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str
+    ip: str
+
+
+class Sessions(msgspec.Struct, frozen=True):
+    """The user's live sessions, last used first, at most 200."""
+
+    sessions: list[ListedSession]
+
+
+def accounts(request: AnyRequest) -> Accounts:
+    """The account use cases of this process."""
+    opened: Accounts = request.app.state.resources.accounts
+    return opened
+
+
+def principal(request: AnyRequest) -> Principal:
+    """Who asks; set by the authentication."""
+    user: Principal = request.user
+    return user
+
+
+def refresh_cookie(request: AnyRequest, token: str, lasts: int) -> Cookie:
+    """The cookie that carries a refresh token for `lasts` seconds; 0 removes it."""
+    return Cookie(
+        key=REFRESH_COOKIE,
+        value=token,
+        path=COOKIE_PATH,
+        max_age=lasts,
+        httponly=True,
+        samesite="strict",
+        secure=request.app.state.resources.settings.secure_cookies,
+    )
+
+
+@get(
+    "/auth/sessions",
+    **documented(
+        operation_id="listSessions",
+        summary="List the live sessions",
+        responses={200: Sessions},
+        errors=TOKEN_ERRORS,
+    ),
+)
+async def list_sessions(request: AnyRequest) -> Sessions:
+    """List the user's live sessions."""
+    asking = principal(request)
+    found = await accounts(request).sessions(asking)
+    return Sessions([_listed(session, asking) for session in found])
+
+
+@delete(
+    "/auth/sessions/{session_id:uuid}",
+    status_code=204,
+    **documented(
+        operation_id="revokeSession",
+        summary="Revoke a session",
+        description="Signs out one of the user's own sessions, the current one included.",
+        errors=TOKEN_ERRORS | {404: ["session_not_found"]},
+    ),
+)
+async def revoke_session(request: AnyRequest) -> None:
+    """Revoke one session."""
+    session_id: UUID = request.path_params["session_id"]
+    await accounts(request).revoke_session(principal(request), session_id)
+
+
+@delete(
+    "/auth/sessions",
+    status_code=204,
+    **documented(
+        operation_id="revokeAllSessions",
+        summary="Revoke all sessions",
+        description="Signs out everywhere.",
+        parameters=[
+            QueryParameter("current", bool, "`false` keeps the session that asks.", default=True),
+        ],
+        errors=TOKEN_ERRORS | {422: ["current_invalid"]},
+    ),
+)
+async def revoke_all_sessions(request: AnyRequest) -> None:
+    """Revoke all sessions, or all but the current one."""
+    current = request.query_params.getall("current", ["true"])
+    if current not in (["true"], ["false"]):
+        raise InvalidValue("current_invalid", "`current` is `true` or `false`, once.", "current")
+    await accounts(request).revoke_all_sessions(principal(request), keep_current=current == ["false"])
+
+
+def _listed(session: Session, asking: Principal) -> ListedSession:
+    current = session.session_id == asking.session_id
+    return ListedSession(current=current, **msgspec.structs.asdict(session))

@@ -1,0 +1,313 @@
+"""Routes that change tasks: one row a command, and the batch."""
+
+import asyncio
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from litestar import delete, patch, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
+from uuid_utils.compat import uuid7
+
+from api.body import decode_json, read_body
+from api.documentation import HeaderParameter, PathParameter, documented
+from api.errors import BadRequest, problem_of
+from api.problem import Problem
+from api.requests import Answer, AnyRequest, command_context, log_of, receipt_answer, resources, task_id_of
+from application.command_handler import CommandContext, IfMatch, ReceiptBody
+from application.ports import IdempotencyKey
+from domain.task_commands import (
+    AddLabel,
+    AssignTask,
+    CancelTask,
+    ChangeTask,
+    ClearDueDate,
+    CompleteTask,
+    CreateTask,
+    DeleteTask,
+    DescribeTask,
+    LogActivity,
+    RemoveLabel,
+    RenameTask,
+    ReopenTask,
+    RestoreTask,
+    SetDueDate,
+    SetPriority,
+    StartTask,
+    TaskCommand,
+    UnassignTask,
+)
+
+BATCH_MAX: Final = 1000
+
+ID: Final = PathParameter("task_id", UUID, "The task.", required=True)
+KEY: Final = HeaderParameter(
+    "Idempotency-Key",
+    Annotated[str, msgspec.Meta(min_length=1, max_length=255)],
+    "Makes a retry safe: the same key with the same request returns the original receipt byte for byte.",
+)
+IF_MATCH: Final = HeaderParameter(
+    "If-Match",
+    str,
+    "The version last seen, as ETag gave it. The command is refused (412) only if a field that it changes was changed "
+    "since; with `Prefer: handling=strict` after any change.",
+)
+CORRELATION: Final = HeaderParameter("X-Correlation-Id", UUID, "Ties the resulting events to others in the history.")
+RECEIPT_HEADERS: Final = {
+    "ETag": "The task's version after the command.",
+    "X-Position": "The position of the command's last event: give it to reads as `min_position`.",
+    "Idempotency-Replayed": "`true` where the key brought back an earlier receipt.",
+}
+BODY_ERRORS: Final = {
+    400: [
+        "malformed_json",
+        "invalid_body",
+        "repeated_member",
+        "too_deep",
+        "text_not_storable",
+        "number_out_of_range",
+        "invalid_idempotency_key",
+        "invalid_if_match",
+        "invalid_uuid",
+    ],
+    401: ["missing_token", "invalid_token", "token_expired", "session_revoked"],
+    403: ["not_permitted"],
+    413: ["body_too_large"],
+    415: ["unsupported_media_type"],
+    503: ["log_unavailable", "unavailable"],
+}
+REFUSALS: Final = BODY_ERRORS | {
+    404: ["task_not_found"],
+    409: ["task_deleted", "task_closed", "labels_full", "assignees_full", "contention"],
+    412: ["precondition_failed"],
+    422: [
+        "text_empty",
+        "text_too_long",
+        "control_character",
+        "due_at_out_of_range",
+        "repeated_item",
+        "unknown_assignee",
+        "idempotency_key_reused",
+    ],
+}
+
+
+@post(
+    "/tasks",
+    **documented(
+        operation_id="createTask",
+        summary="Create a task",
+        description="Creates a task in the principal's workspace.",
+        body=CreateTask,
+        example={"title": "Write the quarterly report", "priority": "high", "labels": ["finance"]},
+        responses={201: ReceiptBody},
+        errors=BODY_ERRORS | {422: REFUSALS[422]},
+        parameters=[KEY, CORRELATION],
+        response_headers={201: RECEIPT_HEADERS | {"Location": "The task."}},
+    ),
+)
+async def create_task(request: AnyRequest) -> ASGIApp:
+    """POST /tasks."""
+    body = await read_body(request, resources(request).settings.max_body_bytes)
+    command = decode_json(body, CreateTask)
+    receipt = await log_of(request).handler.handle(command, uuid7(), command_context(request, body))
+    return receipt_answer(receipt)
+
+
+async def _issue(request: AnyRequest, kind: type[TaskCommand]) -> Answer:
+    optional = kind in _WITHOUT_FIELDS
+    body = await read_body(request, resources(request).settings.max_body_bytes, optional)
+    command = decode_json(b"{}" if optional and not body else body, kind)
+    context = command_context(request, body)
+    return receipt_answer(await log_of(request).handler.handle(command, task_id_of(request), context))
+
+
+_WITHOUT_FIELDS: Final = frozenset({StartTask, CompleteTask, ReopenTask, CancelTask, RestoreTask, DeleteTask, ClearDueDate})
+
+
+@patch(
+    "/tasks/{task_id:str}",
+    **documented(
+        operation_id="changeTask",
+        summary="Change several fields of a task",
+        description="Fields that are left out stay as they are; `due_at: null` clears the due date. Becomes one event a "
+        "changed field, all or none; what changes nothing is not recorded.",
+        body=ChangeTask,
+        example={"title": "Write the annual report", "due_at": "2027-01-31T17:00:00Z"},
+        responses={200: ReceiptBody},
+        errors=REFUSALS,
+        parameters=[ID, KEY, IF_MATCH, CORRELATION],
+        response_headers={200: RECEIPT_HEADERS},
+    ),
+)
+async def change_task(request: AnyRequest) -> ASGIApp:
+    """PATCH /tasks/{task_id}."""
+    return await _issue(request, ChangeTask)
+
+
+@delete(
+    "/tasks/{task_id:str}",
+    status_code=200,
+    **documented(
+        operation_id="deleteTask",
+        summary="Delete a task",
+        description="Its history stays, and `restore` brings it back. Deleting a deleted task changes nothing.",
+        body=DeleteTask,
+        body_required=False,
+        example={"reason": "duplicate"},
+        responses={200: ReceiptBody},
+        errors=REFUSALS,
+        parameters=[ID, KEY, IF_MATCH, CORRELATION],
+        response_headers={200: RECEIPT_HEADERS},
+    ),
+)
+async def delete_task(request: AnyRequest) -> ASGIApp:
+    """DELETE /tasks/{task_id}."""
+    return await _issue(request, DeleteTask)
+
+
+def _command_route(verb: str, kind: type[TaskCommand], summary: str, example: dict[str, Any]) -> HTTPRouteHandler:
+    words = verb.split("-")
+
+    async def issue(request: AnyRequest) -> ASGIApp:
+        return await _issue(request, kind)
+
+    return post(
+        f"/tasks/{{task_id:str}}/{verb}",
+        status_code=200,
+        name=verb,
+        **documented(
+            operation_id=f"{words[0]}Task{''.join(word.capitalize() for word in words[1:])}",
+            summary=summary,
+            body=kind,
+            body_required=kind not in _WITHOUT_FIELDS,
+            example=example,
+            responses={200: ReceiptBody},
+            errors=REFUSALS,
+            parameters=[ID, KEY, IF_MATCH, CORRELATION],
+            response_headers={200: RECEIPT_HEADERS},
+        ),
+    )(issue)
+
+
+_SOMEBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
+
+COMMAND_ROUTES: Final = [
+    _command_route("start", StartTask, "Start a task", {}),
+    _command_route("complete", CompleteTask, "Complete a task", {"reason": "approved by the board"}),
+    _command_route("reopen", ReopenTask, "Reopen a completed or cancelled task", {"reason": "figures changed"}),
+    _command_route("cancel", CancelTask, "Cancel a task", {"reason": "no longer needed"}),
+    _command_route("restore", RestoreTask, "Restore a deleted task", {}),
+    _command_route("rename", RenameTask, "Rename a task", {"title": "Write the annual report"}),
+    _command_route("describe", DescribeTask, "Describe a task", {"description": "With the new figures."}),
+    _command_route("set-priority", SetPriority, "Set a task's priority", {"priority": "urgent"}),
+    _command_route("set-due-date", SetDueDate, "Set a task's due date", {"due_at": "2027-01-31T17:00:00Z"}),
+    _command_route("clear-due-date", ClearDueDate, "Clear a task's due date", {}),
+    _command_route("assign", AssignTask, "Assign a task to a member", {"assignee": _SOMEBODY}),
+    _command_route("unassign", UnassignTask, "Take a task from a member", {"assignee": _SOMEBODY}),
+    _command_route("add-label", AddLabel, "Add a label", {"label": "finance"}),
+    _command_route("remove-label", RemoveLabel, "Remove a label", {"label": "finance"}),
+    _command_route(
+        "log-activity",
+        LogActivity,
+        "Record a step that changes no field",
+        {"activity": "called the customer"},
+    ),
+]
+
+
+class BatchItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One command of a batch. `task_id` names the task, except for `create`; `if_match` is a version."""
+
+    command: TaskCommand
+    task_id: UUID | None = None
+    if_match: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to 1,000 commands. Those of one task are carried out in order, each is accepted or refused on its own."""
+
+    commands: Annotated[tuple[BatchItem, ...], msgspec.Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class BatchResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of one command: its receipt, or the problem for which it was refused."""
+
+    index: int
+    status: int
+    receipt: ReceiptBody | None = None
+    problem: Problem | None = None
+
+
+class BatchResults(msgspec.Struct, frozen=True):
+    """One result a command, in the order of the commands, and the position of the newest event among them."""
+
+    position: int
+    results: list[BatchResult]
+
+
+@post(
+    "/tasks/batch",
+    status_code=200,
+    **documented(
+        operation_id="batchTasks",
+        summary="Up to 1,000 commands in one request",
+        description="Every command succeeds or fails on its own and has its own result; those of one task are carried out in "
+        "order. Their events share a correlation id. An Idempotency-Key covers every command, also after a partial failure.",
+        body=Batch,
+        example={
+            "commands": [
+                {"command": {"command": "create", "title": "Book the room"}},
+                {"task_id": _SOMEBODY, "command": {"command": "complete"}},
+            ]
+        },
+        responses={200: BatchResults},
+        errors=BODY_ERRORS,
+        parameters=[KEY, CORRELATION],
+    ),
+)
+async def batch_tasks(request: AnyRequest) -> ASGIApp:
+    """POST /tasks/batch."""
+    body = await read_body(request, resources(request).settings.max_batch_bytes)
+    batch = decode_json(body, Batch)
+    shared = command_context(request, body)
+    handler = log_of(request).handler
+    lines: dict[UUID, list[tuple[int, BatchItem]]] = {}
+    for index, item in enumerate(batch.commands):
+        lines.setdefault(item.task_id or uuid7(), []).append((index, item))
+    results: list[BatchResult] = [BatchResult(index, 0) for index in range(len(batch.commands))]
+
+    async def carry_out(task_id: UUID, line: list[tuple[int, BatchItem]]) -> int:
+        newest = 0
+        for index, item in line:
+            context = _item_context(shared, index, item)
+            try:
+                receipt = await handler.handle(_checked(item), task_id, context)
+            except Exception as error:  # noqa: BLE001 - every command has its own result
+                found, _ = problem_of(error)
+                results[index] = BatchResult(index, found.status, problem=found)
+            else:
+                status = 201 if receipt.created else 200
+                results[index] = BatchResult(index, status, ReceiptBody(receipt.task_id, receipt.version, receipt.position))
+                newest = max(newest, receipt.position)
+        return newest
+
+    newest = max(await asyncio.gather(*(carry_out(task_id, line) for task_id, line in lines.items())))
+    return Answer(msgspec.json.encode(BatchResults(newest, results)), newest)
+
+
+def _checked(item: BatchItem) -> TaskCommand:
+    if isinstance(item.command, CreateTask) != (item.task_id is None):
+        raise BadRequest(400, "invalid_body", "task_id belongs to every command but create", "/task_id")
+    return item.command
+
+
+def _item_context(shared: CommandContext, index: int, item: BatchItem) -> CommandContext:
+    key = shared.idempotency
+    return msgspec.structs.replace(
+        shared,
+        command_id=uuid7(),
+        idempotency=IdempotencyKey(f"{key.key}#{index}", key.request_hash) if key else None,
+        if_match=IfMatch(item.if_match) if item.if_match else None,
+    )

@@ -1,0 +1,262 @@
+"""Routes that read tasks: one task (now or as of any moment), lists, counts."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, get_args
+from uuid import UUID
+
+import msgspec
+from litestar import get
+from litestar.types import ASGIApp
+
+from api.cursors import CursorSigner
+from api.documentation import HeaderParameter, QueryParameter, documented
+from api.errors import BadRequest
+from api.requests import (
+    Answer,
+    AnyRequest,
+    header,
+    integer,
+    log_of,
+    matches,
+    one,
+    principal,
+    query_of,
+    task_id_of,
+    wait_of,
+)
+from api.task_commands import ID
+from domain.errors import NotFound, no_such_task
+from domain.task_values import Priority, Status
+from infrastructure.event_store import ANY_VERSION
+from infrastructure.task_reads import Wait
+from projections.hot_tasks import PAGE_SIZE
+from projections.task_list import ListCursor, Sort, TaskQuery
+from projections.task_views import TaskDetail, TaskSummary, detail_json
+
+LIMIT_MAX: Final = 100
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+LIST_PARAMETERS: Final = TaskQuery.__struct_fields__
+
+MIN_POSITION: Final = QueryParameter(
+    "min_position",
+    Annotated[int, msgspec.Meta(ge=0)],
+    "Answer with nothing older than this position (the `X-Position` of a write): waits for the read model if it must, "
+    "and answers 503 with Retry-After if it takes too long.",
+)
+PREFER_WAIT: Final = HeaderParameter("Prefer", str, "`wait=seconds`: wait less long for `min_position` than the server would.")
+X_POSITION: Final = {"X-Position": "The position that this answer reflects."}
+READ_ERRORS: Final = {
+    400: ["unknown_parameter", "invalid_parameter", "repeated_parameter", "invalid_query"],
+    401: ["missing_token", "invalid_token", "token_expired", "session_revoked"],
+    422: ["position_in_the_future"],
+    503: ["not_yet_applied", "unavailable", "log_unavailable"],
+}
+
+
+@get(
+    "/tasks/{task_id:str}",
+    **documented(
+        operation_id="getTask",
+        summary="Read a task",
+        description="As it is now, or as it was: at its own `version`, or `as_of` an instant or a global position. Deleted "
+        "tasks are answered with `deleted: true`.",
+        responses={200: TaskDetail},
+        errors=READ_ERRORS | {404: ["task_not_found", "version_not_found"]},
+        parameters=[
+            ID,
+            MIN_POSITION,
+            PREFER_WAIT,
+            QueryParameter(
+                "version",
+                Annotated[int, msgspec.Meta(ge=1)],
+                "The task as its event of this version left it.",
+            ),
+            QueryParameter("as_of", str, "An RFC 3339 instant (by when things happened) or a position in the log."),
+            HeaderParameter("If-None-Match", str, "Answer 304 if the task is still at this ETag."),
+        ],
+        response_headers={200: X_POSITION | {"ETag": "The task's version."}},
+    ),
+)
+async def get_task(request: AnyRequest) -> ASGIApp:
+    """GET /tasks/{task_id}."""
+    query = query_of(request, "min_position", "version", "as_of")
+    task_id = task_id_of(request)
+    if "version" in query or "as_of" in query:
+        return await _task_as_of(request, task_id, query)
+    found, position = await log_of(request).reads.task(principal(request).workspace_id, task_id, wait_of(request, query))
+    if found is None:
+        raise no_such_task()
+    version, body = found
+    etag = b'"v%d"' % version
+    if matches(header(request, b"if-none-match"), etag.decode()):
+        return Answer(b"", position, 304, ((b"etag", etag),))
+    return Answer(body, position, 200, ((b"etag", etag),))
+
+
+async def _task_as_of(request: AnyRequest, task_id: UUID, query: dict[str, list[str]]) -> Answer:
+    version = integer(query, "version", ANY_VERSION, 1)
+    moment, position = _moment(one(query, "as_of"))
+    document = await log_of(request).store.document(task_id, version, moment, position)
+    if document is None or document.workspace_id != principal(request).workspace_id:
+        raise no_such_task()
+    if version not in (ANY_VERSION, document.version) and moment is None and position is None:
+        raise NotFound("version_not_found", f"the task has only {document.version} versions", "version")
+    return Answer(detail_json(document), document.position, 200, ((b"etag", b'"v%d"' % document.version),))
+
+
+def _moment(text: str | None) -> tuple[datetime | None, int | None]:
+    if text is None:
+        return None, None
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return None, int(text)
+    return _instant("as_of", text, " or a position"), None
+
+
+def _instant(name: str, text: str, otherwise: str = "") -> datetime:
+    try:
+        # A plus sign that was not percent-encoded arrives as a space.
+        moment = msgspec.convert(text.replace(" ", "+"), datetime)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError):
+        pass
+    detail = f"{name} takes an RFC 3339 instant with offset, such as 2027-01-31T17:00:00Z{otherwise}"
+    raise BadRequest(400, "invalid_parameter", detail, name)
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    """A page of tasks; `next_cursor` leads to the next one, null on the last."""
+
+    items: list[TaskSummary]
+    next_cursor: str | None
+
+
+def _filter(name: str, type_: object, text: str) -> QueryParameter:
+    return QueryParameter(name, type_, text)
+
+
+@get(
+    "/tasks",
+    **documented(
+        operation_id="listTasks",
+        summary="List tasks",
+        description="Newest first by default. Filters are joined by AND; `status`, `priority` and `label` may be repeated "
+        "(a task has one of the statuses and priorities, and all of the labels).",
+        responses={200: TaskPage},
+        errors=READ_ERRORS | {400: [*READ_ERRORS[400], "invalid_cursor"]},
+        parameters=[
+            _filter("status", list[Status], "Any of these statuses."),
+            _filter("priority", list[Priority], "Any of these priorities."),
+            _filter("label", list[str], "All of these labels."),
+            _filter("assignee", UUID, "Assigned to this principal."),
+            _filter("created_by", UUID, "Created by this principal: its owner."),
+            _filter("due_from", Instant, "Due at or after."),
+            _filter("due_before", Instant, "Due before."),
+            _filter("created_from", Instant, "Created at or after."),
+            _filter("created_before", Instant, "Created before."),
+            _filter(
+                "q",
+                str,
+                "Words in title or description; all must occur, the last one may be the start of a word.",
+            ),
+            _filter("deleted", bool, "true lists the deleted tasks."),
+            _filter("sort", Sort, "The order; `-` is descending. Tasks without the value come last."),
+            _filter("limit", Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)], "Tasks on the page, 20 by default."),
+            _filter("cursor", str, "`next_cursor` of the page before; the other parameters must be the same."),
+            MIN_POSITION,
+            PREFER_WAIT,
+        ],
+        response_headers={200: X_POSITION},
+    ),
+)
+async def list_tasks(request: AnyRequest) -> ASGIApp:
+    """GET /tasks."""
+    if not request.scope["query_string"]:
+        return await _first_page(request, Wait())
+    query = query_of(request, *LIST_PARAMETERS, "limit", "cursor", "min_position")
+    wait = wait_of(request, query)
+    if query.keys() <= _DEFAULT_LIST:
+        return await _first_page(request, wait)
+    limit = integer(query, "limit", PAGE_SIZE, 1, LIMIT_MAX)
+    wanted = _task_query(query)
+    user, signer = principal(request), _signer(request)
+    bound = msgspec.msgpack.encode(wanted)
+    cursor = one(query, "cursor")
+    after = signer.read(user.workspace_id, bound, cursor) if cursor else None
+    page = await log_of(request).reads.find(user.workspace_id, wanted, after, limit, wait)
+    following = signer.sign(user.workspace_id, bound, page.after) if page.after else None
+    return _page_answer(b"[" + b",".join(page.items) + b"]", following, page.position)
+
+
+_DEFAULT_LIST: Final = {"min_position"}
+_DEFAULT_BOUND: Final = msgspec.msgpack.encode(TaskQuery())
+
+
+async def _first_page(request: AnyRequest, wait: Wait) -> Answer:
+    workspace = principal(request).workspace_id
+    page = await log_of(request).reads.first_page(workspace, wait)
+    if page.last_created_position is None:
+        return _page_answer(page.items, None, page.position)
+    end = ListCursor(None, page.last_created_position)
+    return _page_answer(page.items, _signer(request).sign(workspace, _DEFAULT_BOUND, end), page.position)
+
+
+def _page_answer(items: bytes, cursor: str | None, position: int) -> Answer:
+    following = b"null" if cursor is None else b'"%s"' % cursor.encode()
+    return Answer(b'{"items":%s,"next_cursor":%s}' % (items, following), position)
+
+
+def _signer(request: AnyRequest) -> CursorSigner:
+    signer: CursorSigner = request.app.state.cursors
+    return signer
+
+
+_REPEATABLE: Final = frozenset({"status", "priority", "label"})
+
+
+def _task_query(query: dict[str, list[str]]) -> TaskQuery:
+    found: dict[str, object] = {}
+    for name in LIST_PARAMETERS:
+        if name in _REPEATABLE:
+            found[name] = query.get(name, [])
+        elif (text := one(query, name)) is not None:
+            found[name] = text
+    for name in ("due_from", "due_before", "created_from", "created_before"):
+        if isinstance(moment := found.get(name), str):
+            found[name] = _instant(name, moment)
+    try:
+        return msgspec.convert(found, TaskQuery, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`").split("[")[0]
+        allowed = {"sort": get_args(Sort), "status": get_args(Status), "priority": get_args(Priority)}.get(name, ())
+        hint = f"; one of {', '.join(allowed)}" if allowed else ""
+        raise BadRequest(400, "invalid_parameter", f"{name}: {reason}{hint}", name) from None
+
+
+class TaskCounts(msgspec.Struct, frozen=True):
+    """The workspace's tasks by status; deleted ones are counted apart only."""
+
+    open: int = 0
+    in_progress: int = 0
+    completed: int = 0
+    cancelled: int = 0
+    deleted: int = 0
+
+
+@get(
+    "/tasks/counts",
+    **documented(
+        operation_id="countTasks",
+        summary="Count tasks by status",
+        responses={200: TaskCounts},
+        errors=READ_ERRORS,
+        parameters=[MIN_POSITION, PREFER_WAIT],
+        response_headers={200: X_POSITION},
+    ),
+)
+async def count_tasks(request: AnyRequest) -> ASGIApp:
+    """GET /tasks/counts."""
+    query = query_of(request, "min_position")
+    counts, position = await log_of(request).reads.counts(principal(request).workspace_id, wait_of(request, query))
+    return Answer(msgspec.json.encode(msgspec.convert(counts, TaskCounts)), position)
