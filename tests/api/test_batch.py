@@ -1,0 +1,137 @@
+"""POST /tasks/batch: every command on its own, those of one task in order, all of them under one key."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+from domain.task_events import TaskCreated, TaskDeleted
+from tests.api_world import User, World, problem
+
+
+def send(user: User, *commands: dict[str, Any], **headers: str) -> httpx.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return user.post("/tasks/batch", {"commands": list(commands)}, headers=named)
+
+
+def of(task: UUID, command: str, **fields: object) -> dict[str, Any]:
+    return {"task_id": str(task), "command": {"command": command, **fields}}
+
+
+def creation(title: str = "Ship it") -> dict[str, Any]:
+    return {"command": {"command": "create", "title": title}}
+
+
+def test_results_stand_in_the_order_of_the_commands(world: World) -> None:
+    first, second = world.ada.task(), world.ada.task()
+    answer = send(world.ada, of(second, "complete"), creation(), of(first, "start"), of(second, "reopen"))
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert [result["index"] for result in results] == [0, 1, 2, 3]
+    assert [result["status"] for result in results] == [200, 201, 200, 200]
+    assert [results[index]["receipt"]["task_id"] for index in (0, 2, 3)] == [str(second), str(first), str(second)]
+
+
+def test_commands_of_one_task_are_carried_out_in_order(world: World) -> None:
+    task = world.ada.task()
+    titles = [f"title {number}" for number in range(50)]
+    answer = send(world.ada, *(of(task, "rename", title=title) for title in titles))
+    assert [result["receipt"]["version"] for result in answer.json()["results"]] == list(range(2, 52))
+    records = world.api.events(task, after=1)
+    assert [getattr(record.event, "title", "") for record in records] == titles
+
+
+def test_each_command_is_refused_on_its_own(world: World) -> None:
+    mine, foreign = world.ada.task(), world.eve.task()
+    deleted = world.ada.record(TaskCreated("Gone"), TaskDeleted())
+    answer = send(
+        world.ada,
+        of(foreign, "complete"),
+        of(uuid4(), "complete"),
+        of(deleted, "start"),
+        of(mine, "assign", assignee=str(world.eve.principal_id)),
+        of(mine, "complete"),
+    )
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == [404, 404, 409, 422, 200]
+    assert results[0]["problem"] == results[1]["problem"]
+    assert results[3]["problem"]["errors"][0]["pointer"] == "/assignee"
+    assert len(world.api.events(foreign)) == 1
+
+
+def test_the_position_is_that_of_the_newest_event_among_them(world: World) -> None:
+    task = world.ada.task()
+    answer = send(world.ada, of(task, "start"), creation(), of(task, "complete"), of(uuid4(), "start"))
+    positions = [result["receipt"]["position"] for result in answer.json()["results"] if "receipt" in result]
+    assert answer.json()["position"] == max(positions)
+    assert answer.headers["x-position"] == str(max(positions))
+
+
+def test_an_answer_without_any_event_still_has_a_position(world: World) -> None:
+    answer = send(world.ada, of(uuid4(), "start"))
+    assert answer.status_code == 200
+    assert int(answer.headers["x-position"]) == answer.json()["position"]
+
+
+def test_the_events_share_a_correlation_and_have_command_ids_of_their_own(world: World) -> None:
+    task = world.ada.task()
+    send(world.ada, of(task, "start"), of(task, "complete"))
+    first, second = world.api.events(task, after=1)
+    assert first.correlation_id == second.correlation_id
+    assert first.command_id != second.command_id
+
+
+def test_a_version_that_was_seen_guards_a_command(world: World) -> None:
+    task = world.ada.record(TaskCreated("Ship it"))
+    world.ada.post(f"/tasks/{task}/rename", {"title": "Sail it"})
+    guarded = of(task, "rename", title="Sell it") | {"if_match": 1}
+    [refused] = send(world.ada, guarded).json()["results"]
+    assert (refused["status"], refused["problem"]["code"]) == (412, "precondition_failed")
+    [accepted] = send(world.ada, guarded | {"if_match": 2}).json()["results"]
+    assert accepted["status"] == 200
+
+
+def test_a_thousand_commands_are_accepted_and_one_more_is_not(world: World) -> None:
+    task = world.ada.task()
+    line = [of(task, "log-activity".replace("-", "_"), activity="x")] * 1000
+    assert {result["status"] for result in send(world.ada, *line).json()["results"]} == {200}
+    problem(send(world.ada, *line, line[0]), 400, "invalid_body", "/commands")
+    assert len(world.api.events(task)) == 1001
+
+
+def test_no_command_at_all_is_refused(world: World) -> None:
+    problem(send(world.ada), 400, "invalid_body", "/commands")
+
+
+def test_one_malformed_command_refuses_the_whole_batch_and_says_which(world: World) -> None:
+    task = world.ada.task()
+    problem(send(world.ada, of(task, "start"), of(task, "explode")), 400, "invalid_body")
+    problem(send(world.ada, of(task, "start"), of(task, "rename")), 400, "invalid_body")
+    assert len(world.api.events(task)) == 1
+
+
+def test_a_creation_names_no_task_and_everything_else_does(world: World) -> None:
+    task = world.ada.task()
+    answer = send(world.ada, creation() | {"task_id": str(task)}, {"command": {"command": "start"}})
+    assert [result["status"] for result in answer.json()["results"]] == [400, 400]
+    assert [result["problem"]["errors"][0]["pointer"] for result in answer.json()["results"]] == ["/task_id", "/task_id"]
+
+
+def test_a_key_covers_every_command_also_after_a_partial_failure(world: World) -> None:
+    task, key = world.ada.task(), uuid4().hex
+    commands = [creation("once"), of(task, "start"), of(uuid4(), "start"), of(task, "log_activity", activity="call")]
+    first = send(world.ada, *commands, idempotency_key=key)
+    assert [result["status"] for result in first.json()["results"]] == [201, 200, 404, 200]
+    world.ada.post(f"/tasks/{task}/complete")
+    before = world.api.head()
+    second = send(world.ada, *commands, idempotency_key=key)
+    assert second.content == first.content
+    assert world.api.head() == before
+
+
+def test_a_key_with_another_batch_is_refused_for_each_command(world: World) -> None:
+    task, key = world.ada.task(), uuid4().hex
+    send(world.ada, of(task, "start"), idempotency_key=key)
+    [result] = send(world.ada, of(task, "complete"), idempotency_key=key).json()["results"]
+    assert (result["status"], result["problem"]["code"]) == (422, "idempotency_key_reused")
+    assert len(world.api.events(task)) == 2

@@ -1,0 +1,173 @@
+"""Every command route at HTTP level: it works, it knows when nothing changes, it refuses, it hides what is not yours."""
+
+from uuid import UUID, uuid4
+
+import pytest
+from msgspec.json import decode
+
+from application.command_handler import ReceiptBody
+from domain.task_events import TaskCreated, TaskDeleted
+from tests.api.task_routes import VERBS, Route, routes
+from tests.api_world import User, World, problem
+
+every_route = pytest.mark.parametrize("verb", VERBS)
+
+
+def route_of(verb: str, user: User) -> Route:
+    return next(route for route in routes(user.principal_id) if route.verb == verb)
+
+
+@every_route
+def test_a_command_records_its_event_and_returns_the_receipt(world: World, verb: str) -> None:
+    route = route_of(verb, world.ada)
+    task = world.ada.record(*route.before)
+    answer = world.ada.request(route.method, route.path(task), json=route.body)
+    assert answer.status_code == 200, answer.text
+    [event] = world.api.events(task, after=len(route.before))
+    assert event.event.__struct_config__.tag == route.records
+    assert decode(answer.content, type=ReceiptBody) == ReceiptBody(task, len(route.before) + 1, event.position)
+    assert answer.headers["x-position"] == str(event.position)
+    assert answer.headers["etag"] == f'"v{event.version}"'
+    assert event.principal_id == world.ada.principal_id
+
+
+@every_route
+def test_a_command_says_why_in_its_reason(world: World, verb: str) -> None:
+    route = route_of(verb, world.ada)
+    task = world.ada.record(*route.before)
+    body = (route.body or {}) | {"reason": " as agreed "}
+    assert world.ada.request(route.method, route.path(task), json=body).status_code == 200
+    assert [record.event.reason for record in world.api.events(task, after=len(route.before))] == ["as agreed"]
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "log-activity"])
+def test_a_command_that_changes_nothing_records_nothing(world: World, verb: str) -> None:
+    route = route_of(verb, world.ada)
+    assert route.already
+    task = world.ada.record(*route.already)
+    answer = world.ada.request(route.method, route.path(task), json=route.body)
+    assert answer.status_code == 200, answer.text
+    records = world.api.events(task)
+    assert len(records) == len(route.already)
+    assert decode(answer.content, type=ReceiptBody) == ReceiptBody(task, len(records), records[-1].position)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in {"restore", "delete"}])
+def test_a_command_is_refused_where_the_state_does_not_allow_it(world: World, verb: str) -> None:
+    route = route_of(verb, world.ada)
+    task = world.ada.record(*route.refusing)
+    problem(world.ada.request(route.method, route.path(task), json=route.body), 409, route.code)
+    assert len(world.api.events(task)) == len(route.refusing)
+
+
+@every_route
+def test_somebody_elses_task_answers_like_one_that_does_not_exist(world: World, verb: str) -> None:
+    route = route_of(verb, world.eve)
+    foreign = world.ada.record(*route.before)
+    theirs = world.eve.request(route.method, route.path(foreign), json=route.body)
+    missing = world.eve.request(route.method, route.path(uuid4()), json=route.body)
+    problem(theirs, 404, "task_not_found")
+    assert theirs.content == missing.content
+    assert theirs.headers == missing.headers
+    assert len(world.api.events(foreign)) == len(route.before)
+
+
+@every_route
+def test_what_cannot_be_an_id_names_no_task(world: World, verb: str) -> None:
+    route = route_of(verb, world.ada)
+    for strange in ("nobody", "0", "%00", "%ff", "123e4567-e89b-12d3-a456-42661417400", "é", "{}", "..%2f.."):
+        answer = world.ada.request(route.method, route.path(strange), json=route.body)
+        assert answer.status_code in {404, 405}, strange
+        problem(answer, answer.status_code)
+
+
+def test_creating_answers_201_with_the_place_of_the_task(world: World) -> None:
+    answer = world.ada.post(
+        "/tasks", {"title": " Ship it ", "labels": ["ink"], "priority": "urgent", "due_at": "2027-01-01T00:00:00+02:00"}
+    )
+    assert answer.status_code == 201
+    task = UUID(answer.json()["task_id"])
+    assert answer.headers["location"] == f"/api/v1/tasks/{task}"
+    assert answer.headers["etag"] == '"v1"'
+    shown = world.ada.shown(task)
+    assert (shown["title"], shown["labels"], shown["priority"]) == ("Ship it", ["ink"], "urgent")
+    assert shown["due_at"] == "2026-12-31T22:00:00Z"
+    assert shown["position"] == int(answer.headers["x-position"])
+
+
+def test_only_members_can_be_assigned(world: World) -> None:
+    task = world.ada.task()
+    stranger = str(world.eve.principal_id)
+    problem(world.ada.post(f"/tasks/{task}/assign", {"assignee": stranger}), 422, "unknown_assignee", "/assignee")
+    problem(world.ada.post("/tasks", {"title": "x", "assignees": [stranger]}), 422, "unknown_assignee", "/assignees")
+    problem(world.ada.patch(f"/tasks/{task}", {"assignees": [stranger]}), 422, "unknown_assignee", "/assignees")
+    assert len(world.api.events(task)) == 1
+
+
+def test_a_title_of_spaces_is_refused_with_the_field_to_blame(world: World) -> None:
+    problem(world.ada.post("/tasks", {"title": "   "}), 422, "text_empty", "/title")
+
+
+def test_a_change_becomes_one_event_a_changed_field(world: World) -> None:
+    task = world.ada.record(TaskCreated("Ship it", priority="low", labels=("ink",)))
+    body = {"title": "Ship it", "priority": "high", "labels": ["paint"], "description": "Mind"}
+    answer = world.ada.patch(f"/tasks/{task}", body)
+    assert answer.json()["version"] == 5
+    tags = [record.event.__struct_config__.tag for record in world.api.events(task, after=1)]
+    assert tags == ["task.described", "task.priority_set", "task.label_removed", "task.label_added"]
+
+
+def test_a_change_leaves_alone_what_it_does_not_name(world: World) -> None:
+    task = world.ada.task(description="Mind", due_at="2027-01-01T00:00:00Z", labels=["ink"])
+    assert world.ada.patch(f"/tasks/{task}", {"title": "Sail it"}).status_code == 200
+    shown = world.ada.shown(task)
+    assert (shown["title"], shown["description"], shown["labels"]) == ("Sail it", "Mind", ["ink"])
+    assert shown["due_at"] == "2027-01-01T00:00:00Z"
+
+
+def test_null_clears_the_due_date_and_nothing_else_takes_null(world: World) -> None:
+    task = world.ada.task(due_at="2027-01-01T00:00:00Z")
+    assert world.ada.patch(f"/tasks/{task}", {"due_at": None}).status_code == 200
+    assert world.ada.shown(task)["due_at"] is None
+    for field in ("title", "description", "priority", "labels", "assignees"):
+        problem(world.ada.patch(f"/tasks/{task}", {field: None}), 400, "invalid_body", f"/{field}")
+
+
+def test_a_change_is_all_or_nothing(world: World) -> None:
+    task = world.ada.task()
+    problem(world.ada.patch(f"/tasks/{task}", {"title": "Sail it", "labels": ["ink", "ink"]}), 422, "repeated_item", "/labels")
+    assert len(world.api.events(task)) == 1
+
+
+def test_an_empty_change_changes_nothing(world: World) -> None:
+    task = world.ada.task()
+    assert world.ada.patch(f"/tasks/{task}", {}).json()["version"] == 1
+
+
+def test_commands_that_need_no_field_need_no_body(world: World) -> None:
+    task = world.ada.task()
+    assert world.ada.request("POST", f"/tasks/{task}/complete").status_code == 200
+    assert world.ada.request("DELETE", f"/tasks/{task}").status_code == 200
+    problem(world.ada.request("POST", f"/tasks/{task}/rename"), 415)
+
+
+def test_the_tag_of_the_command_may_stand_in_the_body_but_must_be_its_own(world: World) -> None:
+    task = world.ada.task()
+    assert world.ada.post(f"/tasks/{task}/rename", {"command": "rename", "title": "Sail it"}).status_code == 200
+    problem(world.ada.post(f"/tasks/{task}/rename", {"command": "complete", "title": "x"}), 400, "invalid_body", "/command")
+
+
+def test_a_correlation_id_reaches_the_history(world: World) -> None:
+    reference = str(uuid4())
+    answer = world.ada.post("/tasks", {"title": "x"}, headers={"X-Correlation-Id": reference})
+    world.api.catch_up()
+    [entry] = world.ada.get(f"/tasks/{answer.json()['task_id']}/history").json()["items"]
+    assert entry["correlation_id"] == reference
+    wrong = world.ada.post("/tasks", {"title": "x"}, headers={"X-Correlation-Id": "order 7"})
+    problem(wrong, 400, "invalid_uuid", "X-Correlation-Id")
+
+
+def test_a_member_may_and_an_imported_principal_may_not(world: World) -> None:
+    task = world.ada.record(TaskCreated("Ship it"), TaskDeleted())
+    problem(world.ada.acting_as("imported").post(f"/tasks/{task}/restore", {}), 403, "not_permitted")
+    assert world.ada.acting_as("member").post(f"/tasks/{task}/restore", {}).status_code == 200

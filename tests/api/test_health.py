@@ -1,0 +1,87 @@
+"""Alive and ready: what operators and load balancers see, with the servers there, away and back."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from infrastructure.local_services import LocalServices
+from tests.api_world import Api, User, World, problem
+
+READ_MODELS = {"task_list", "task_history", "flow", "task_snapshots", "hot_tasks"}
+
+
+def models(api: Api) -> dict[str, dict[str, Any]]:
+    return {model["name"]: model for model in api.request("GET", "/readyz").json()["read_models"]}
+
+
+def test_a_process_that_answers_is_alive(api: Api) -> None:
+    answer = api.request("GET", "/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+
+
+def test_readiness_tells_how_far_each_read_model_is(world: World) -> None:
+    world.api.catch_up()
+    task = world.ada.task()
+    head = world.api.head()
+    behind = models(world.api)
+    assert behind.keys() == READ_MODELS
+    assert {model["behind"] for model in behind.values()} == {1}
+    assert all(0 < model["lag_seconds"] < 60 for model in behind.values())
+    world.api.catch_up()
+    ready = world.api.request("GET", "/readyz")
+    assert ready.status_code == 200
+    assert (ready.json()["status"], ready.json()["redis"], ready.json()["head"]) == ("ready", "ok", head)
+    for model in models(world.api).values():
+        found = (model["position"], model["behind"], model["lag_seconds"], model["held"], model["parked"])
+        assert found == (head, 0, 0, None, 0)
+    assert world.ada.get(f"/tasks/{task}").status_code == 200
+
+
+def test_readiness_needs_no_token(api: Api) -> None:
+    assert api.request("GET", "/readyz", headers={"Authorization": "Bearer nonsense"}).status_code == 200
+
+
+class TestWithoutRedis:
+    @pytest.fixture(autouse=True)
+    def redis_away(self, services: LocalServices, world: World) -> Iterator[None]:
+        world.api.catch_up()
+        services.kill_redis()
+        yield
+        services.start_redis()
+
+    def test_the_process_is_ready_but_degraded(self, api: Api) -> None:
+        answer = api.request("GET", "/readyz")
+        assert (answer.status_code, answer.json()["status"], answer.json()["redis"]) == (200, "ready", "degraded")
+
+    def test_commands_and_reads_go_on(self, world: World) -> None:
+        task = world.ada.task()
+        world.api.catch_up()
+        position = world.api.head()
+        for path in (f"/tasks/{task}", "/tasks", "/tasks/counts", "/changes", f"/tasks/{task}/history"):
+            answer = world.ada.get(f"{path}?min_position={position}")
+            assert answer.status_code == 200, answer.text
+
+
+class TestWithoutPostgres:
+    @pytest.fixture
+    def user(self, world: World) -> User:
+        return world.ada
+
+    @pytest.fixture(autouse=True)
+    def postgres_away(self, services: LocalServices, user: User) -> Iterator[None]:
+        user.api.catch_up()
+        user.get("/tasks")
+        services.kill_postgres()
+        yield
+        services.start_postgres()
+
+    def test_the_process_is_alive_but_not_ready_and_commands_are_answered(self, user: User) -> None:
+        assert user.api.request("GET", "/healthz").status_code == 200
+        answer = user.api.request("GET", "/readyz")
+        assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
+        refused = user.post("/tasks", {"title": "x"})
+        problem(refused, 503)
+        assert int(refused.headers["retry-after"]) >= 1
+        for path in ("/tasks?sort=due", "/members", "/changes", "/analytics/flow", "/me", "/auth/sessions"):
+            problem(user.get(path), 503)

@@ -1,0 +1,195 @@
+"""Histories, the feed of changes, and tasks as they were: nothing skipped, nothing invented, nobody else's."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain.task_events import TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRenamed, TaskStarted
+from tests.api_world import Api, User, World, problem
+
+LIFE: tuple[TaskEvent, ...] = (TaskCreated("one"), TaskRenamed("two", reason="clearer"), TaskStarted(), TaskCompleted())
+
+
+@pytest.fixture
+def user(api: Api) -> User:
+    """Somebody new, with an empty workspace."""
+    return api.register("clio")
+
+
+def test_a_history_tells_who_when_why_and_what_changed(user: User) -> None:
+    task = user.record(*LIFE)
+    user.api.catch_up()
+    answer = user.get(f"/tasks/{task}/history")
+    items = answer.json()["items"]
+    assert [item["type"] for item in items] == ["task.created", "task.renamed", "task.started", "task.completed"]
+    assert [item["version"] for item in items] == [1, 2, 3, 4]
+    assert {item["principal_id"] for item in items} == {str(user.principal_id)}
+    assert items[1]["reason"] == "clearer"
+    assert items[1]["changes"] == [{"field": "title", "before": "one", "after": "two"}]
+    assert items[3]["changes"] == [{"field": "status", "before": "in_progress", "after": "completed"}]
+    assert [item["hash"] for item in items] == [record.hash.hex() for record in user.api.events(task)]
+    assert answer.json()["next_after"] is None
+
+
+def test_a_history_is_read_in_pages(user: User) -> None:
+    task = user.record(*LIFE)
+    user.api.catch_up()
+    whole = user.get(f"/tasks/{task}/history").json()["items"]
+    walked: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = user.get(f"/tasks/{task}/history?limit=3&after_version={after}").json()
+        walked += page["items"]
+        after = page["next_after"]
+    assert walked == whole
+    assert user.get(f"/tasks/{task}/history?after_version=4").json() == {"items": [], "next_after": None}
+
+
+def test_the_history_of_somebody_elses_task_is_that_of_a_missing_one(user: User, world: World) -> None:
+    task = world.ada.record(*LIFE)
+    user.api.catch_up()
+    for query in ("", "?after_version=2", "?limit=1"):
+        foreign, missing = user.get(f"/tasks/{task}/history{query}"), user.get(f"/tasks/{uuid4()}/history{query}")
+        problem(foreign, 404, "task_not_found")
+        assert foreign.content == missing.content
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 1000])
+def test_following_the_changes_yields_the_whole_history_once(user: User, world: World, limit: int) -> None:
+    tasks = [user.record(*LIFE) for _ in range(3)]
+    world.ada.record(*LIFE)
+    tasks.append(user.record(TaskCreated("last")))
+    world.eve.record(TaskCreated("theirs"))
+    user.api.catch_up()
+    seen: list[tuple[int, str]] = []
+    after, more = 0, True
+    while more:
+        feed = user.get(f"/changes?limit={limit}&after={after}").json()
+        seen += [(item["position"], item["task_id"]) for item in feed["items"]]
+        after, more = feed["next_after"], feed["has_more"]
+    expected = [(record.position, str(task)) for task in tasks for record in user.api.events(task)]
+    assert seen == sorted(expected)
+    assert after == user.api.head()
+
+
+def test_a_follower_who_has_everything_finds_only_what_is_new(user: User) -> None:
+    user.record(*LIFE)
+    user.api.catch_up()
+    after = user.get("/changes").json()["next_after"]
+    assert user.get(f"/changes?after={after}").json() == {"items": [], "next_after": after, "has_more": False}
+    task = user.task("new")
+    user.api.catch_up()
+    [item] = user.get(f"/changes?after={after}").json()["items"]
+    assert item["task_id"] == str(task)
+
+
+def test_a_follower_ahead_of_the_log_is_not_sent_back(user: User) -> None:
+    far = user.api.head() + 1000
+    assert user.get(f"/changes?after={far}").json() == {"items": [], "next_after": far, "has_more": False}
+
+
+def test_a_task_is_shown_as_each_of_its_versions_left_it(user: User) -> None:
+    task = user.record(*LIFE)
+    titles = [user.get(f"/tasks/{task}?version={version}").json() for version in (1, 2, 3, 4)]
+    assert [(shown["title"], shown["status"], shown["version"]) for shown in titles] == [
+        ("one", "open", 1),
+        ("two", "open", 2),
+        ("two", "in_progress", 3),
+        ("two", "completed", 4),
+    ]
+    problem(user.get(f"/tasks/{task}?version=5"), 404, "version_not_found", "/version")
+
+
+def test_a_task_is_shown_as_of_each_position(user: User) -> None:
+    task = user.record(*LIFE)
+    first = user.api.events(task)[0].position
+    for number, title in ((0, "one"), (1, "two"), (3, "two")):
+        answer = user.get(f"/tasks/{task}?as_of={first + number}")
+        assert (answer.json()["title"], answer.json()["version"]) == (title, number + 1)
+        assert answer.headers["x-position"] == str(first + number)
+        assert answer.headers["etag"] == f'"v{number + 1}"'
+    problem(user.get(f"/tasks/{task}?as_of={first - 1}"), 404, "task_not_found")
+    assert user.get(f"/tasks/{task}?as_of={first + 10**6}").json()["version"] == 4
+
+
+def test_a_task_is_shown_as_of_an_instant(user: User) -> None:
+    task = user.task("one")
+    user.post(f"/tasks/{task}/rename", {"title": "two"})
+    created, renamed = (record.recorded_at for record in user.api.events(task))
+    for instant, title in ((created, "one"), (renamed - timedelta(microseconds=1), "one"), (renamed, "two")):
+        shown = user.get(f"/tasks/{task}?as_of={quote(instant.isoformat())}")
+        assert shown.json()["title"] == title
+    local = renamed.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    assert user.get(f"/tasks/{task}?as_of={local}").json()["title"] == "two"
+    problem(user.get(f"/tasks/{task}?as_of={quote((created - timedelta(microseconds=1)).isoformat())}"), 404)
+
+
+def test_imported_history_counts_by_when_it_happened(user: User) -> None:
+    then = datetime(2012, 10, 9, 12, tzinfo=UTC)
+    task = user.record(TaskCreated("old"), effective_at=then)
+    user.record(TaskCompleted(), task_id=task, effective_at=then + timedelta(days=2), after=1)
+    user.api.catch_up()
+    assert user.get(f"/tasks/{task}?as_of=2012-10-10T00:00:00Z").json()["status"] == "open"
+    assert user.get(f"/tasks/{task}?as_of=2012-10-12T00:00:00Z").json()["status"] == "completed"
+    problem(user.get(f"/tasks/{task}?as_of=2012-10-08T00:00:00Z"), 404, "task_not_found")
+    assert user.get(f"/tasks/{task}").json()["completed_at"] == "2012-10-11T12:00:00Z"
+    entry = user.get(f"/tasks/{task}/history").json()["items"][0]
+    assert entry["effective_at"] == "2012-10-09T12:00:00Z"
+    assert entry["recorded_at"] > "2026"
+
+
+@pytest.mark.parametrize("query", ["version=1", "as_of=2100-01-01T00:00:00Z", "as_of=999999999", "version=99", ""])
+def test_the_past_of_somebody_elses_task_is_that_of_a_missing_one(user: User, world: World, query: str) -> None:
+    task = world.ada.record(*LIFE)
+    user.api.catch_up()
+    foreign, missing = user.get(f"/tasks/{task}?{query}"), user.get(f"/tasks/{uuid4()}?{query}")
+    problem(foreign, 404, "task_not_found")
+    assert (foreign.content, foreign.headers) == (missing.content, missing.headers)
+
+
+@pytest.mark.parametrize("value", ["yesterday", "2012-10-09", "2012-10-09T12:00:00", "-1", "1.5", "9" * 25, ""])
+def test_an_as_of_that_names_no_moment_is_refused(user: User, value: str) -> None:
+    problem(user.get(f"/tasks/{uuid4()}?as_of={value}"), 400, "invalid_parameter", "as_of")
+
+
+def test_a_deleted_task_is_shown_as_such_and_its_history_stays(user: User) -> None:
+    task = user.record(TaskCreated("one"), TaskDeleted(reason="twin"))
+    shown = user.shown(task)
+    assert shown["deleted"] is True
+    assert shown["deleted_at"]
+    assert len(user.get(f"/tasks/{task}/history").json()["items"]) == 2
+
+
+def test_members_are_those_of_the_own_workspace(user: User) -> None:
+    [member] = user.get("/members").json()["items"]
+    assert (UUID(member["principal_id"]), member["role"], member["display_name"]) == (user.principal_id, "owner", "Clio")
+
+
+def test_flow_metrics_count_days_and_lead_times(user: User) -> None:
+    day = datetime(2012, 10, 9, 12, tzinfo=UTC)
+    task = user.record(TaskCreated("old"), effective_at=day)
+    user.record(TaskStarted(), task_id=task, effective_at=day + timedelta(days=1), after=1)
+    user.record(TaskCompleted(), task_id=task, effective_at=day + timedelta(days=3), after=2)
+    user.api.catch_up()
+    flow = user.get("/analytics/flow?from=2012-10-08&to=2012-10-13").json()
+    days = {entry["day"]: entry for entry in flow["days"]}
+    assert len(days) == 6
+    assert [days[f"2012-10-{d:02}"]["open"] for d in range(8, 14)] == [0, 1, 1, 1, 0, 0]
+    assert days["2012-10-12"]["completed"] == 1
+    assert flow["lead_time"]["p50"] == 3 * 86400
+    assert flow["cycle_time"]["p50"] == 2 * 86400
+    assert user.get("/analytics/flow").json()["days"][0]["day"] == "2012-10-09"
+
+
+def test_flow_metrics_of_an_empty_workspace_are_empty(user: User) -> None:
+    assert user.get("/analytics/flow").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["from=2012-10-09&to=2012-10-08", "from=yesterday", "to=0000-01-01", "from=0001-01-01&to=9999-12-31", "from="]
+)
+def test_a_span_that_is_none_is_refused(user: User, query: str) -> None:
+    problem(user.get(f"/analytics/flow?{query}"), 400, "invalid_parameter")

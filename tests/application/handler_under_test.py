@@ -1,0 +1,82 @@
+"""A command handler over a real log, with few words for who asks and what is kept."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from application.authorization import MEMBER
+from application.command_handler import CommandContext, CommandHandler, IfMatch, Receipt
+from application.ports import EventStore, IdempotencyKey
+from application.principal import Principal
+from domain.task_commands import TaskCommand
+from domain.task_events import TaskEvent
+from infrastructure.event_store import PostgresEventStore
+from infrastructure.in_memory_event_store import InMemoryEventStore
+from tests.infrastructure.log_under_test import ANA, BEN, WORKSPACE, open_store
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+async def members(workspace_id: UUID) -> frozenset[UUID]:
+    """Ana and Ben, in whichever workspace."""
+    return frozenset({ANA, BEN})
+
+
+def a_principal(workspace_id: UUID = WORKSPACE, role: str = MEMBER) -> Principal:
+    return Principal(ANA, UUID(int=1), workspace_id, "main", role, 2**40)
+
+
+def context(
+    key: str | None = None,
+    *,
+    request: str = "the request",
+    if_match: IfMatch | None = None,
+    principal: Principal | None = None,
+    now: datetime = NOW,
+    effective_at: datetime | None = None,
+) -> CommandContext:
+    """A request of its own, under a fresh command id."""
+    command_id = uuid7()
+    idempotency = IdempotencyKey(key, sha256(request.encode()).digest()) if key else None
+    return CommandContext(
+        principal or a_principal(),
+        now,
+        command_id,
+        command_id,
+        idempotency=idempotency,
+        if_match=if_match,
+        effective_at=effective_at,
+    )
+
+
+class Desk:
+    """A handler with its store: one process of the API."""
+
+    def __init__(self, store: EventStore) -> None:
+        self.store = store
+        self.handler = CommandHandler(store, members)
+
+    async def handle(self, command: TaskCommand, task: UUID, given: CommandContext | None = None) -> Receipt:
+        return await self.handler.handle(command, task, given or context())
+
+    async def recorded(self, task: UUID, after: int = 0) -> list[TaskEvent]:
+        """The task's events after a version."""
+        if isinstance(self.store, PostgresEventStore):
+            return [record.event for record in await self.store.events_of(task, after)]
+        assert isinstance(self.store, InMemoryEventStore)
+        return [r.event for r in self.store.events if r.stream_id == task and r.version > after]
+
+    async def version(self, task: UUID) -> int:
+        """The task's newest version in the log, 0 where there is none."""
+        return len(await self.recorded(task))
+
+
+@asynccontextmanager
+async def a_desk(database_url: str) -> AsyncIterator[Desk]:
+    """A handler over the log in PostgreSQL."""
+    async with open_store(database_url) as store:
+        yield Desk(store)

@@ -1,0 +1,54 @@
+"""The README's catalogue names every event and every command, with the fields that they have; nothing is without permission."""
+
+import re
+from typing import get_args
+
+from application.authorization import MAY_ISSUE
+from domain.task_commands import TaskCommand
+from domain.task_events import PERSONAL_FIELDS, TaskEvent
+from tests.architecture.source_tree import ROOT
+
+
+def rows() -> dict[str, list[str]]:
+    """The README's table rows by the text of their first cell."""
+    lines = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {first.strip("`"): rest for first, *rest in cells}
+
+
+def quoted(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def route(command: type) -> str:
+    verb = str(command.__struct_config__.tag).replace("_", "-")  # type: ignore[attr-defined]  # all are structs
+    special = {"create": "POST /tasks", "change": "PATCH /tasks/{task_id}", "delete": "DELETE /tasks/{task_id}"}
+    return special.get(verb, f"POST /tasks/{{task_id}}/{verb}")
+
+
+def test_every_event_is_in_the_catalogue_with_its_struct_and_fields() -> None:
+    found = {name: cells for name, cells in rows().items() if name.startswith("task.")}
+    events = {event.__struct_config__.tag: event for event in get_args(TaskEvent)}
+    assert found.keys() == events.keys()
+    for tag, event in events.items():
+        struct, fields, meaning = found[tag]
+        assert struct == f"`{event.__name__}`"
+        assert quoted(fields) == [field for field in event.__struct_fields__ if field != "reason"]
+        assert meaning
+
+
+def test_every_command_is_in_the_catalogue_with_its_struct() -> None:
+    found = {name: cells for name, cells in rows().items() if re.match(r"(POST|PATCH|DELETE) /tasks", name)}
+    commands = {route(command): command for command in get_args(TaskCommand)}
+    assert found.keys() - {"POST /tasks/batch"} == commands.keys()
+    for name, command in commands.items():
+        assert found[name][0] == f"`{command.__name__}`"
+
+
+def test_every_command_has_a_row_of_permissions() -> None:
+    assert set(MAY_ISSUE) == set(get_args(TaskCommand))
+    assert all(roles and roles <= {"owner", "member"} for roles in MAY_ISSUE.values())
+
+
+def test_every_event_says_which_of_its_fields_are_personal() -> None:
+    assert set(PERSONAL_FIELDS) == set(get_args(TaskEvent))

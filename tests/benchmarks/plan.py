@@ -1,0 +1,34 @@
+"""How long and how much: the full run, or a short one that only shows that everything works."""
+
+import msgspec
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Bounds of a run. Counts are per figure; `growth_events` is the size of the large log."""
+
+    rounds: int = 3
+    round_seconds: float = 3.0
+    single_appends: int = 1_000
+    idle_commands: int = 250
+    load_seconds: float = 10.0
+    rebuild_tasks: int = 5_000
+    stream_events: int = 10_000
+    time_travels: int = 300
+    growth_events: int = 1_000_000
+    growth_requests: int = 400
+    starts: int = 3
+
+
+FULL = Plan()
+QUICK = Plan(
+    round_seconds=1.0,
+    single_appends=200,
+    idle_commands=40,
+    load_seconds=2.0,
+    rebuild_tasks=1_000,
+    stream_events=1_000,
+    time_travels=50,
+    growth_events=20_000,
+    growth_requests=60,
+    starts=1,
+)

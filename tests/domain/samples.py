@@ -1,0 +1,120 @@
+"""People and moments that several tests speak of, and strategies for every event and command."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import get_args
+from uuid import UUID
+
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from domain import task_commands as commands
+from domain import task_events as events
+from domain.task_values import Priority
+
+ANA = UUID("0195a000-0000-7000-8000-0000000000aa")
+BEN = UUID("0195a000-0000-7000-8000-0000000000bb")
+NOON = datetime(2026, 4, 1, 12, tzinfo=UTC)
+
+
+def people(count: int, first: int = 1) -> tuple[UUID, ...]:
+    """So many distinct persons."""
+    return tuple(UUID(int=number) for number in range(first, first + count))
+
+
+# Few distinct values, so that a later command often meets what an earlier event left.
+STORED_TEXT = st.sampled_from(["a", "b", "Ship it", "naïve ✓ 漢字"]) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=20
+)
+SENT_TEXT = STORED_TEXT | st.sampled_from(["", "  ", " a ", "\0", "x\0y", "\ud800", "a\tb", "x" * 65, "x" * 256])
+WHY = st.none() | STORED_TEXT
+PRIORITIES = st.sampled_from(get_args(Priority))
+PERSONS = st.sampled_from(people(3))
+STORED_DATES = st.datetimes(datetime(1970, 1, 1), datetime(2126, 1, 1), timezones=st.just(UTC))
+SENT_DATES = (
+    st.sampled_from([NOON, NOON.astimezone(timezone(timedelta(hours=9))), NOON.replace(tzinfo=None)])
+    | STORED_DATES
+    | st.datetimes(timezones=st.sampled_from([timezone(timedelta(hours=-14)), timezone(timedelta(hours=14))]))
+)
+
+
+def several(items: st.SearchStrategy[object], most: int = 4) -> st.SearchStrategy[tuple[object, ...]]:
+    return st.lists(items, max_size=most).map(tuple)
+
+
+EVENTS: st.SearchStrategy[events.TaskEvent] = st.one_of(
+    st.builds(
+        events.TaskCreated,
+        STORED_TEXT,
+        STORED_TEXT,
+        PRIORITIES,
+        st.none() | STORED_DATES,
+        several(PERSONS),
+        several(STORED_TEXT),
+        reason=WHY,
+    ),
+    st.builds(events.TaskRenamed, STORED_TEXT, reason=WHY),
+    st.builds(events.TaskDescribed, STORED_TEXT, reason=WHY),
+    st.builds(events.TaskPrioritySet, PRIORITIES, reason=WHY),
+    st.builds(events.TaskDueDateSet, STORED_DATES, reason=WHY),
+    st.builds(events.TaskAssigned, PERSONS, reason=WHY),
+    st.builds(events.TaskUnassigned, PERSONS, reason=WHY),
+    st.builds(events.TaskLabelAdded, STORED_TEXT, reason=WHY),
+    st.builds(events.TaskLabelRemoved, STORED_TEXT, reason=WHY),
+    st.builds(events.TaskActivityLogged, STORED_TEXT, reason=WHY),
+    *(
+        st.builds(bare, reason=WHY)
+        for bare in (
+            events.TaskDueDateCleared,
+            events.TaskStarted,
+            events.TaskCompleted,
+            events.TaskReopened,
+            events.TaskCancelled,
+            events.TaskDeleted,
+            events.TaskRestored,
+        )
+    ),
+)
+
+COMMANDS: st.SearchStrategy[commands.TaskCommand] = st.one_of(
+    st.builds(
+        commands.CreateTask,
+        SENT_TEXT,
+        SENT_TEXT,
+        PRIORITIES,
+        st.none() | SENT_DATES,
+        several(PERSONS),
+        several(SENT_TEXT),
+        reason=WHY,
+    ),
+    st.builds(
+        commands.ChangeTask,
+        st.just(UNSET) | SENT_TEXT,
+        st.just(UNSET) | SENT_TEXT,
+        st.just(UNSET) | PRIORITIES,
+        st.just(UNSET) | st.none() | SENT_DATES,
+        st.just(UNSET) | several(PERSONS),
+        st.just(UNSET) | several(SENT_TEXT),
+        reason=WHY,
+    ),
+    st.builds(commands.RenameTask, SENT_TEXT, reason=WHY),
+    st.builds(commands.DescribeTask, SENT_TEXT, reason=WHY),
+    st.builds(commands.SetPriority, PRIORITIES, reason=WHY),
+    st.builds(commands.SetDueDate, SENT_DATES, reason=WHY),
+    st.builds(commands.AssignTask, PERSONS, reason=WHY),
+    st.builds(commands.UnassignTask, PERSONS, reason=WHY),
+    st.builds(commands.AddLabel, SENT_TEXT, reason=WHY),
+    st.builds(commands.RemoveLabel, SENT_TEXT, reason=WHY),
+    st.builds(commands.LogActivity, SENT_TEXT, reason=WHY),
+    *(
+        st.builds(bare, reason=WHY)
+        for bare in (
+            commands.ClearDueDate,
+            commands.StartTask,
+            commands.CompleteTask,
+            commands.ReopenTask,
+            commands.CancelTask,
+            commands.DeleteTask,
+            commands.RestoreTask,
+        )
+    ),
+)

@@ -1,0 +1,36 @@
+"""What is read while one build of the hot read model takes the place of another."""
+
+import asyncio
+
+import psycopg
+import redis
+
+from infrastructure.hot_reader import HotReader, HotUnavailable
+from infrastructure.postgres import log_schema, pool
+from infrastructure.redis_client import READ_MODELS, async_client
+from infrastructure.settings import Settings
+from projections.hot_tasks import HotKeys
+from tests.faults.laboratory import Laboratory
+
+MISSING = "tm:{main}:hot:1:t:somebody:something"
+
+
+async def _read_while_the_generation_changes(settings: Settings) -> None:
+    async with pool(settings.database_url, log_schema("main"), 2) as connections:
+        client = async_client(settings.redis_url, READ_MODELS, 5.0)
+        reader = HotReader(client, connections, "main")
+        # More keys than one round trip takes: the first ones find no checkpoint, the others are still waiting then.
+        reads = [asyncio.create_task(reader.read(f"{MISSING}{number}")) for number in range(300)]
+        answers = await asyncio.gather(*reads, return_exceptions=True)
+        await reader.close()
+        await client.aclose()
+    assert {type(answer) for answer in answers} == {HotUnavailable}
+
+
+def test_a_read_that_waits_while_the_generation_changes_does_not_find_its_task_missing(laboratory: Laboratory) -> None:
+    settings = laboratory.fresh()
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE log_main.checkpoints SET generation = 2 WHERE projection = 'hot_tasks'")
+    with redis.Redis.from_url(settings.redis_url) as client:
+        client.set(HotKeys("main", 2).checkpoint, b"00000000-0000-0000-0000-000000000000 1 - 7")
+    asyncio.run(_read_while_the_generation_changes(settings))

@@ -1,0 +1,118 @@
+"""A random but reproducible history of valid commands in several workspaces, part of it imported."""
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from domain.errors import DomainError
+from domain.task import Task, decide, evolve
+from domain.task_commands import (
+    AddLabel,
+    AssignTask,
+    CancelTask,
+    ChangeTask,
+    ClearDueDate,
+    CompleteTask,
+    CreateTask,
+    DeleteTask,
+    DescribeTask,
+    LogActivity,
+    RemoveLabel,
+    RenameTask,
+    ReopenTask,
+    RestoreTask,
+    SetDueDate,
+    SetPriority,
+    StartTask,
+    TaskCommand,
+    UnassignTask,
+)
+from domain.task_events import TaskEvent
+from domain.task_values import Priority
+from tests.log_world import ANA, BEN, World, number
+
+PRIORITIES: tuple[Priority, ...] = ("none", "low", "medium", "high", "urgent")
+LABELS = ("red", "blue", "über", "漢字", "a b", "#@")
+WORDS = ("fix", "login", "printer", "O'Brien's", "naïve", "✓", "release", "100%", "\\n", "{}")
+WORKSPACES = tuple(UUID(int=0x0195A000_0000_7000_8000_00000000F000 + n) for n in range(4))
+EPOCH = datetime(2019, 1, 1, tzinfo=UTC)
+Write = tuple[UUID, UUID, UUID, Sequence[TaskEvent], datetime | None]
+
+
+def _text(chance: random.Random) -> str:
+    return " ".join(chance.choices(WORDS, k=chance.randint(1, 6)))
+
+
+def _command(chance: random.Random) -> TaskCommand:
+    why = _text(chance) if chance.random() < 0.3 else None
+    due = EPOCH + timedelta(hours=chance.randint(0, 90_000))
+    return chance.choice(
+        (
+            StartTask(reason=why),
+            StartTask(),
+            CompleteTask(reason=why),
+            CompleteTask(),
+            ReopenTask(reason=why),
+            CancelTask(reason=why),
+            DeleteTask(reason=why),
+            RestoreTask(),
+            RestoreTask(reason=why),
+            RenameTask(_text(chance)),
+            DescribeTask(_text(chance), reason=why),
+            SetPriority(chance.choice(PRIORITIES)),
+            SetDueDate(due),
+            ClearDueDate(),
+            AssignTask(chance.choice((ANA, BEN))),
+            UnassignTask(chance.choice((ANA, BEN))),
+            AddLabel(chance.choice(LABELS)),
+            RemoveLabel(chance.choice(LABELS)),
+            LogActivity(_text(chance), reason=why),
+            ChangeTask(title=_text(chance), labels=tuple(chance.sample(LABELS, 2)), due_at=None),
+        )
+    )
+
+
+def writes(seed: int, commands: int, first_task: int = 1) -> Iterator[Write]:
+    """The events of so many commands that changed something; a few tasks live long, most do not."""
+    chance = random.Random(seed)
+    tasks: list[UUID] = []
+    states: dict[UUID, Task] = {}
+    imported: dict[UUID, datetime] = {}
+    made = 0
+    while made < commands:
+        if not tasks or chance.random() < 0.12:
+            task = number(first_task + len(tasks))
+            tasks.append(task)
+            if chance.random() < 0.3:
+                imported[task] = EPOCH + timedelta(minutes=chance.randint(0, 10**6))
+            command: TaskCommand = CreateTask(
+                _text(chance), _text(chance), chance.choice(PRIORITIES), None, (ANA,) * chance.randint(0, 1), ("red",)
+            )
+        else:
+            task = tasks[min(int(chance.expovariate(0.05)), len(tasks) - 1) if chance.random() < 0.7 else 0]
+            command = _command(chance)
+        try:
+            events = decide(states.get(task), command, datetime(2026, 1, 1, tzinfo=UTC))
+        except DomainError:
+            continue
+        if not events:
+            continue
+        for event in events:
+            states[task] = evolve(states.get(task), event)
+        at = imported.get(task)
+        if at is not None:
+            imported[task] = at + timedelta(minutes=chance.randint(1, 5000))
+        yield task, WORKSPACES[task.int % len(WORKSPACES)], chance.choice((ANA, BEN)), events, at
+        made += 1
+
+
+def append_history(world: World, seed: int, commands: int, first_task: int = 1) -> int:
+    """Append it, many commands a transaction as group commit does; the head afterwards."""
+    batch: list[Write] = []
+    for write in writes(seed, commands, first_task):
+        if len(batch) >= 100 or any(write[0] == other[0] for other in batch):
+            world.record_all(batch)
+            batch = []
+        batch.append(write)
+    return world.record_all(batch)

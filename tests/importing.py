@@ -1,0 +1,122 @@
+"""What the import tests stand on: a user with a workspace, histories made up by a seed, and what a log holds."""
+
+import csv
+import io
+import random
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from infrastructure.postgres import connect_sync
+
+EMAIL = "Olga.Owner@Example.org"
+OWNER = UUID("00000000-0000-4000-8000-00000000000a")
+WORKSPACE = UUID("00000000-0000-4000-8000-00000000000b")
+
+HEADER = ("Ticket", "Step", "Who", "When", "Kind", "Severity", "Kind")
+MAPPING = """
+name = "sample"
+title = "Ticket {Ticket}"
+labels = ["{Who}"]
+
+[columns]
+case = "Ticket"
+activity = ["Step"]
+resource = "Who"
+time = "When"
+
+[priority]
+column = "Severity"
+values = { "1" = "low", "2" = "high" }
+
+[activities]
+"Open" = ["log_activity"]
+"Rate" = ["set_priority"]
+"Take" = ["reopen", "assign", "start", { remove_label = "waiting" }]
+"Wait" = [{ add_label = "waiting" }]
+"Note" = []
+"Close" = ["reopen", "complete"]
+"Drop" = ["cancel"]
+"""
+
+COLUMNS = (
+    "notification_id, originator_id, originator_version, effective_at, workspace_id, principal_id, command_id, "
+    "correlation_id, causation_id, topic, convert_from(state, 'UTF8')"
+)
+
+
+def as_csv(rows: Iterable[Sequence[str]], header: Sequence[str] = HEADER) -> bytes:
+    """The rows under a header; a row may be shorter than the header, to be wrong."""
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    return text.getvalue().encode()
+
+
+def row(case: str, step: str, when: str, who: str = "Ann", severity: str = "") -> tuple[str, ...]:
+    """One row under HEADER."""
+    return (case, step, who, when, "k", severity, "k")
+
+
+def made_up_history(cases: int, seed: int = 1) -> list[tuple[str, ...]]:
+    """About nine rows a case, many of them close in time to those of other cases; the file goes case by case."""
+    chance = random.Random(seed)
+    rows = []
+    for case in range(cases):
+        at = datetime(2020, 1, 1) + timedelta(minutes=chance.randrange(cases * 10))
+        for step in ["Open", *chance.choices(["Rate", "Take", "Wait", "Note", "Close"], k=8)]:
+            severity = chance.choice(["", "1", "2"])
+            rows.append(row(f"T{case}", step, at.isoformat(), f"Agent {chance.randrange(9)}", severity))
+            at += timedelta(minutes=chance.choice([0, 1, 5, 60]))
+    return rows
+
+
+def files(folder: Path, content: bytes, mapping: str = MAPPING) -> tuple[Path, str]:
+    """A history and its mapping as files: the path of the one, the name of the other."""
+    history, named = folder / "history.csv", folder / "sample.toml"
+    history.write_bytes(content)
+    named.write_text(mapping)
+    return history, str(named)
+
+
+def add_owner(database_url: str, log_name: str = "main") -> None:
+    """EMAIL with a workspace in the log."""
+    with connect_sync(database_url, "taskmaster") as connection:
+        connection.execute("INSERT INTO logs VALUES (%s) ON CONFLICT DO NOTHING", (log_name,))
+        connection.execute("INSERT INTO workspaces VALUES (%s, 'Olga', %s, now())", (WORKSPACE, log_name))
+        connection.execute("INSERT INTO users VALUES (%s, %s, %s, 'Olga', 'x', now())", (OWNER, EMAIL, EMAIL.casefold()))
+        connection.execute("INSERT INTO members VALUES (%s, %s, 'owner', 'Olga')", (WORKSPACE, OWNER))
+
+
+def log_rows(database_url: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """What a query over the log `main` returns."""
+    with connect_sync(database_url, "log_main") as connection:
+        return connection.execute(query.encode(), parameters).fetchall()
+
+
+def recorded_events(database_url: str) -> list[tuple[Any, ...]]:
+    """Every event by position, without what differs from run to run: recording time and hash."""
+    return log_rows(database_url, f"SELECT {COLUMNS} FROM events ORDER BY notification_id")
+
+
+def rename(connection: psycopg.Connection[Any], task_id: UUID, title: str) -> None:
+    """Another writer renames the task."""
+    _append(connection, task_id, "task.renamed", f'{{"type":"task.renamed","title":"{title}"}}')
+
+
+def delete(connection: psycopg.Connection[Any], task_id: UUID) -> None:
+    """Another writer deletes the task."""
+    _append(connection, task_id, "task.deleted", '{"type":"task.deleted"}')
+
+
+def _append(connection: psycopg.Connection[Any], task_id: UUID, topic: str, state: str) -> None:
+    connection.execute(
+        "SELECT append_events(ARRAY[1], ARRAY[%(w)s], ARRAY[%(p)s], ARRAY[gen_random_uuid()], ARRAY[gen_random_uuid()], "
+        "ARRAY[NULL::uuid], ARRAY[NULL], ARRAY[NULL::bytea], ARRAY[''], ARRAY[1], ARRAY[%(t)s], "
+        "ARRAY[(SELECT max(originator_version) + 1 FROM events WHERE originator_id = %(t)s)], ARRAY[NULL::timestamptz], "
+        "ARRAY[1], ARRAY[%(topic)s], ARRAY[convert_to(%(state)s, 'UTF8')])",
+        {"w": WORKSPACE, "p": OWNER, "t": task_id, "topic": topic, "state": state},
+    )

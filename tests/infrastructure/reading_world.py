@@ -1,0 +1,44 @@
+"""One API process's share of reading, over the real servers of a test."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import redis.asyncio
+
+from infrastructure.applied_positions import AppliedPositions
+from infrastructure.bootstrap import HOT_READ_SECONDS
+from infrastructure.hot_reader import HotReader
+from infrastructure.postgres import pool
+from infrastructure.redis_client import BROKER, READ_MODELS, async_client
+from infrastructure.task_reads import TaskReads
+from tests.log_world import LOG, SCHEMA, World
+
+
+class Reading:
+    """The parts, each of which a test may look at."""
+
+    def __init__(self, reads: TaskReads, hot: HotReader, positions: AppliedPositions, client: redis.asyncio.Redis) -> None:
+        self.reads = reads
+        self.hot = hot
+        self.positions = positions
+        self.client = client
+
+
+@asynccontextmanager
+async def open_reading(world: World) -> AsyncIterator[Reading]:
+    """Opened as `bootstrap` does it."""
+    opened = pool(world.database_url, SCHEMA, 4, "test reads")
+    await opened.open(wait=True, timeout=10)
+    client, hints = async_client(world.redis_url, READ_MODELS, HOT_READ_SECONDS), async_client(world.redis_url, BROKER, 1.0)
+    hot = HotReader(client, opened, LOG)
+    await hot.find_generation()
+    positions = AppliedPositions(hints, opened, LOG, hot.position)
+    positions.start()
+    try:
+        yield Reading(TaskReads(hot, opened, positions), hot, positions, client)
+    finally:
+        await positions.close()
+        await hot.close()
+        await opened.close()
+        await client.aclose()
+        await hints.aclose()

@@ -1,0 +1,95 @@
+"""given / when / then: one way to state a rule, whatever level it is checked at.
+
+    given(TaskCreated("Ship it")).when(CompleteTask()).then(TaskCompleted())
+
+A *level* is anything that takes a history, a command and the time, and answers with the new events or raises
+a DomainError. The pure rules are the level used by default; `at_level` puts another in their place, so the
+same tests also run through the command handler or over HTTP: import the test classes into a module there and
+let an autouse fixture enter `at_level(...)`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import reduce
+
+import pytest
+
+from domain.errors import DomainError
+from domain.task import Task, decide, evolve
+from domain.task_commands import TaskCommand
+from domain.task_events import TaskEvent
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+Level = Callable[[Sequence[TaskEvent], TaskCommand, datetime], Sequence[TaskEvent]]
+
+
+def folded(history: Sequence[TaskEvent]) -> Task | None:
+    """The state a history leads to, None where nothing happened."""
+    start: Task | None = None
+    return reduce(evolve, history, start)
+
+
+def pure_rules(history: Sequence[TaskEvent], command: TaskCommand, now: datetime) -> Sequence[TaskEvent]:
+    """The level without any machinery: fold the history, decide."""
+    return decide(folded(history), command, now)
+
+
+_level: ContextVar[Level] = ContextVar("level", default=pure_rules)
+
+
+@contextmanager
+def at_level(level: Level) -> Iterator[None]:
+    """Within it, every specification is checked at that level."""
+    token = _level.set(level)
+    try:
+        yield
+    finally:
+        _level.reset(token)
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A history, the command given on top of it and when. Each `then…` runs it once, at the current level."""
+
+    history: tuple[TaskEvent, ...]
+    command: TaskCommand
+    now: datetime
+
+    def then(self, *events: TaskEvent) -> None:
+        """Exactly these events are recorded, in this order."""
+        assert tuple(self._outcome()) == events
+
+    def then_nothing(self) -> None:
+        """The command is accepted and records nothing."""
+        assert tuple(self._outcome()) == ()
+
+    def then_rejected(self, code: str, kind: type[DomainError] = DomainError, field: str | None = None) -> None:
+        """The command is refused with this code; with `kind` and `field` where they are given."""
+        with pytest.raises(kind) as refusal:
+            self._outcome()
+        assert refusal.value.code == code
+        if field is not None:
+            assert refusal.value.field == field
+
+    def _outcome(self) -> Sequence[TaskEvent]:
+        return _level.get()(self.history, self.command, self.now)
+
+
+@dataclass(frozen=True)
+class History:
+    """What has happened before."""
+
+    events: tuple[TaskEvent, ...]
+
+    def when(self, command: TaskCommand, at: datetime = NOW) -> Specification:
+        """The command under test."""
+        return Specification(self.events, command, at)
+
+
+def given(*events: TaskEvent) -> History:
+    """A stream with these events, in this order; without any, a stream that does not exist."""
+    return History(events)
