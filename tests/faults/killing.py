@@ -180,11 +180,12 @@ async def kill_everywhere(
     """Kill processes at least `kills` times under load, then let the system recover and judge it.
 
     `only` names the points at which they die instead of all; `sabotage` gives every process a known fault,
-    `with_key=False` lets the clients repeat commands without their keys.
+    `with_key=False` lets the clients repeat commands without their keys, `only_create=True` keeps them to the one command
+    that is never a no-op when it is repeated.
     """
     with_key = how.get("with_key", True)
     async with Trial(laboratory, name, seed, how.get("sabotage", ())) as trial:
-        writers = trial.load(clients, readers=0.1, with_key=with_key)
+        writers = trial.load(clients, readers=0.1, with_key=with_key, only_create=how.get("only_create", False))
         await Killing(trial, Plan(seed, kills, how.get("only", ()))).run()
         await trial.serve()
         await trial.finish(writers)

@@ -26,7 +26,7 @@ def noticed(violations: list[str], word: str) -> bool:
 
 def test_commands_that_are_repeated_without_their_keys_are_found_doubled(laboratory: Laboratory) -> None:
     points = ("append.after_commit", "append.before_wake_up")
-    verdict = asyncio.run(kill_everywhere(laboratory, SEED, kills=6, only=points, with_key=False))
+    verdict = asyncio.run(kill_everywhere(laboratory, SEED, kills=6, only=points, with_key=False, only_create=True))
     assert noticed(verdict.violations, "doubled")
 
 
