@@ -7,9 +7,10 @@ import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
+from api.answers import Answer
 from api.documentation import QueryParameter, documented
 from api.errors import BadRequest
-from api.requests import Answer, AnyRequest, log_of, one, principal, query_of, wait_of
+from api.requests import AnyRequest, log_of, one, principal, query_of, wait_of
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from projections.flow import FlowMetrics, flow_metrics, flow_span
 

@@ -5,12 +5,14 @@ not see unknown paths. Everything below `/api/v1` needs a valid access token, kn
 """
 
 import time
+from collections.abc import Awaitable
 from typing import Final
 
 import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.answers import SECURITY_HEADERS, CompleteHeaders
 from api.errors import problem_of
 from api.problem import PROBLEM_JSON
 from domain.errors import NotAuthenticated
@@ -20,11 +22,6 @@ from infrastructure.unavailable import Unavailable
 
 PROTECTED: Final = "/api/v1"
 PUBLIC: Final = frozenset({"/api/v1/auth/register", "/api/v1/auth/login", "/api/v1/auth/refresh"})
-SECURITY_HEADERS: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-)
 
 _SENTENCES: Final = {
     "missing_token": "an access token is required: Authorization: Bearer …",
@@ -46,10 +43,10 @@ class Edge:
             return
         resources: Resources = scope["litestar_app"].state.resources
 
-        async def complete(message: Message) -> None:
-            if message["type"] == "http.response.start":
+        def complete(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start" and type(message["headers"]) is not CompleteHeaders:
                 _complete_headers(message, scope, resources)
-            await send(message)
+            return send(message)
 
         path = scope["path"]
         # Asking for a route's methods needs no token: browsers ask before they send one.

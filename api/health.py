@@ -8,8 +8,9 @@ from litestar import get
 from litestar.types import ASGIApp
 from psycopg_pool import PoolTimeout
 
+from api.answers import Answer
 from api.documentation import documented
-from api.requests import Answer, AnyRequest, resources
+from api.requests import AnyRequest, resources
 from application.ports import LogUnavailable
 from infrastructure.bootstrap import LogResources
 from infrastructure.hot_reader import HotUnavailable

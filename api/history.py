@@ -7,18 +7,9 @@ import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
+from api.answers import Answer
 from api.documentation import QueryParameter, documented
-from api.requests import (
-    Answer,
-    AnyRequest,
-    integer,
-    log_of,
-    principal,
-    query_of,
-    resources,
-    task_id_of,
-    wait_of,
-)
+from api.requests import AnyRequest, integer, log_of, principal, query_of, resources, task_id_of, wait_of
 from api.task_commands import ID
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from domain.errors import no_such_task

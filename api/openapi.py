@@ -12,7 +12,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from api.requests import Asset
+from api.answers import Asset
 from domain.task_commands import TaskCommand
 
 PATH: Final = "/schema/openapi.json"

@@ -1,4 +1,4 @@
-"""What the routes read off a request: who asks, conditions, keys, positions; and how answers are made."""
+"""What the routes read off a request: who asks, conditions, keys, positions."""
 
 import re
 from datetime import UTC, datetime
@@ -8,11 +8,10 @@ from urllib.parse import parse_qsl
 from uuid import UUID
 
 from litestar import Request
-from litestar.types import Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from api.errors import BadRequest
-from application.command_handler import CommandContext, IfMatch, Receipt
+from application.command_handler import CommandContext, IfMatch
 from application.ports import IdempotencyKey
 from application.principal import Principal
 from domain.errors import no_such_task
@@ -182,54 +181,3 @@ def wait_of(request: AnyRequest, query: dict[str, list[str]]) -> Wait:
 
 
 _NO_WAIT: Final = Wait()
-
-
-class Answer:
-    """An ASGI response that is already bytes: nothing of it is serialised, merged or copied again."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, body: bytes, position: int, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        self.body = body
-        self.status = status
-        self.headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-position", b"%d" % position),
-            *headers,
-        ]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send it."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
-
-
-class Asset:
-    """An ASGI response with a file's bytes."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(
-        self, body: bytes, media_type: bytes, headers: tuple[tuple[bytes, bytes], ...] = (), status: int = 200
-    ) -> None:
-        self.body = body
-        self.status = status
-        self.headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send it."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
-
-
-def receipt_answer(receipt: Receipt) -> Answer:
-    """A command's receipt: 201 with Location for a creation, else 200; the ETag is the task's version."""
-    headers = [(b"etag", b'"v%d"' % receipt.version)]
-    status = 200
-    if receipt.created:
-        status = 201
-        headers.append((b"location", f"/api/v1/tasks/{receipt.task_id}".encode()))
-    if receipt.replayed:
-        headers.append((b"idempotency-replayed", b"true"))
-    return Answer(receipt.body, receipt.position, status, tuple(headers))

@@ -10,11 +10,12 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from uuid_utils.compat import uuid7
 
+from api.answers import Answer, receipt_answer
 from api.body import decode_json, read_body
 from api.documentation import HeaderParameter, PathParameter, documented
 from api.errors import BadRequest, problem_of
 from api.problem import Problem
-from api.requests import Answer, AnyRequest, command_context, log_of, receipt_answer, resources, task_id_of
+from api.requests import AnyRequest, command_context, log_of, resources, task_id_of
 from application.command_handler import CommandContext, IfMatch, ReceiptBody
 from application.ports import IdempotencyKey
 from domain.task_commands import (

@@ -1,6 +1,7 @@
 """Routes that read tasks: one task (now or as of any moment), lists, counts."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Final, get_args
 from uuid import UUID
 
@@ -8,28 +9,17 @@ import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
+from api.answers import Answer
 from api.cursors import CursorSigner
 from api.documentation import HeaderParameter, QueryParameter, documented
 from api.errors import BadRequest
-from api.requests import (
-    Answer,
-    AnyRequest,
-    header,
-    integer,
-    log_of,
-    matches,
-    one,
-    principal,
-    query_of,
-    task_id_of,
-    wait_of,
-)
+from api.requests import AnyRequest, header, integer, log_of, matches, one, principal, query_of, task_id_of, wait_of
 from api.task_commands import ID
 from domain.errors import NotFound, no_such_task
 from domain.task_values import Priority, Status
 from infrastructure.event_store import ANY_VERSION
 from infrastructure.task_reads import Wait
-from projections.hot_tasks import PAGE_SIZE
+from projections.hot_tasks import PAGE_SIZE, HotPage
 from projections.task_list import ListCursor, Sort, TaskQuery
 from projections.task_views import TaskDetail, TaskSummary, detail_json
 
@@ -185,7 +175,7 @@ async def list_tasks(request: AnyRequest) -> ASGIApp:
     after = signer.read(user.workspace_id, bound, cursor) if cursor else None
     page = await log_of(request).reads.find(user.workspace_id, wanted, after, limit, wait)
     following = signer.sign(user.workspace_id, bound, page.after) if page.after else None
-    return _page_answer(b"[" + b",".join(page.items) + b"]", following, page.position)
+    return Answer(_page_body(b"[" + b",".join(page.items) + b"]", following), page.position)
 
 
 _DEFAULT_LIST: Final = {"min_position"}
@@ -195,15 +185,21 @@ _DEFAULT_BOUND: Final = msgspec.msgpack.encode(TaskQuery())
 async def _first_page(request: AnyRequest, wait: Wait) -> Answer:
     workspace = principal(request).workspace_id
     page = await log_of(request).reads.first_page(workspace, wait)
+    return Answer(_first_page_body(_signer(request), workspace, page), page.position)
+
+
+@lru_cache(maxsize=256)
+def _first_page_body(signer: CursorSigner, workspace: UUID, page: HotPage) -> bytes:
+    """Kept, because who asks at the same time gets the same page."""
     if page.last_created_position is None:
-        return _page_answer(page.items, None, page.position)
+        return _page_body(page.items, None)
     end = ListCursor(None, page.last_created_position)
-    return _page_answer(page.items, _signer(request).sign(workspace, _DEFAULT_BOUND, end), page.position)
+    return _page_body(page.items, signer.sign(workspace, _DEFAULT_BOUND, end))
 
 
-def _page_answer(items: bytes, cursor: str | None, position: int) -> Answer:
+def _page_body(items: bytes, cursor: str | None) -> bytes:
     following = b"null" if cursor is None else b'"%s"' % cursor.encode()
-    return Answer(b'{"items":%s,"next_cursor":%s}' % (items, following), position)
+    return b'{"items":%s,"next_cursor":%s}' % (items, following)
 
 
 def _signer(request: AnyRequest) -> CursorSigner:

@@ -8,8 +8,9 @@ from typing import Final
 from litestar import get
 from litestar.types import ASGIApp
 
+from api.answers import Asset
 from api.openapi import PATH as OPENAPI_PATH
-from api.requests import AnyRequest, Asset, header, matches
+from api.requests import AnyRequest, header, matches
 
 SCRIPT_PATH: Final = "/docs/rapidoc-min.js"
 _SCRIPT: Final = Path(__file__).with_name("static") / "rapidoc-min.js"

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, LiteralString
-from uuid import UUID
 
-import msgspec
 from psycopg.sql import SQL, Composed, Identifier
 
 from application.ports import Append, Appended, IdempotencyMismatch, VersionConflict
+from infrastructure.binary_arrays import Array, bytea_array, int4_array, int8_array, text_array, timestamptz_array, uuid_array
 from infrastructure.event_codec import encode
 
 _CALL: LiteralString = (
@@ -27,58 +26,34 @@ class Outcome(IntEnum):
     KEY_MISMATCH = 3
 
 
-class StoredEvent(msgspec.Struct, frozen=True, gc=False):
-    """An event ready for the table: payload already encoded."""
-
-    stream_id: UUID
-    version: int
-    effective_at: Any
-    schema_version: int
-    topic: str
-    state: bytes
-
-
 def append_statement(schema: str) -> Composed:
     """The call for the log in `schema`; parameters come from `append_parameters`."""
     return SQL(_CALL).format(schema=Identifier(schema))
 
 
-def append_parameters(appends: Sequence[Append]) -> tuple[list[Any], ...]:
+def append_parameters(appends: Sequence[Append]) -> tuple[Array, ...]:
     """One array a column: nine for the appends, seven for their events, in order."""
-    rows = [
-        (
-            len(a.events),
-            a.workspace_id,
-            a.principal_id,
-            a.command_id,
-            a.correlation_id,
-            a.causation_id,
-            a.idempotency.key if a.idempotency else None,
-            a.idempotency.request_hash if a.idempotency else None,
-            a.receipt_start,
-        )
-        for a in appends
-    ]
-    events = []
-    for number, a in enumerate(appends, 1):
-        for new in a.events:
-            stored = encode(new.event, a.principal_id)
-            events.append(
-                (
-                    number,
-                    new.stream_id,
-                    new.version,
-                    new.effective_at,
-                    stored.schema_version,
-                    stored.topic,
-                    stored.state,
-                )
-            )
-    return (*_columns(rows, 9), *_columns(events, 7))
-
-
-def _columns(rows: list[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+    new = [new for append in appends for new in append.events]
+    stored = [encode(event.event, append.principal_id) for append in appends for event in append.events]
+    keys = [append.idempotency for append in appends]
+    return (
+        int4_array([len(append.events) for append in appends]),
+        uuid_array([append.workspace_id for append in appends]),
+        uuid_array([append.principal_id for append in appends]),
+        uuid_array([append.command_id for append in appends]),
+        uuid_array([append.correlation_id for append in appends]),
+        uuid_array([append.causation_id for append in appends]),
+        text_array([key.key if key else None for key in keys]),
+        bytea_array([key.request_hash if key else None for key in keys]),
+        text_array([append.receipt_start for append in appends]),
+        int4_array([number for number, append in enumerate(appends, 1) for _ in append.events]),
+        uuid_array([event.stream_id for event in new]),
+        int8_array([event.version for event in new]),
+        timestamptz_array([event.effective_at for event in new]),
+        int4_array([payload.schema_version for payload in stored]),
+        text_array([payload.topic for payload in stored]),
+        bytea_array([payload.state for payload in stored]),
+    )
 
 
 def read_outcomes(appends: Sequence[Append], row: Sequence[Any]) -> list[Appended | Exception]:

@@ -5,18 +5,15 @@ transaction and one flush, and hands every caller its own positions or its own c
 """
 
 import asyncio
-import contextlib
 import logging
-import os
-import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import psycopg
 
 from application.ports import Append, Appended, LogUnavailable
-from infrastructure.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.append_connection import AppendConnection, Connect
+from infrastructure.append_function import read_outcomes
 from infrastructure.failpoints import failpoint
 
 logger = logging.getLogger("taskmaster.log")
@@ -26,8 +23,6 @@ MOST_WAITING = 10_000
 DEADLINE_SECONDS = 5.0
 """How long an append is tried while Postgres is away, and how long Postgres may stay silent on one of them;
 where one was sent, its outcome is unknown to its caller then."""
-
-Connect = Callable[[], Awaitable["psycopg.AsyncConnection[Any]"]]
 
 
 class _Waiting:
@@ -53,19 +48,16 @@ class GroupCommitAppender:
         on_commit: Callable[[int], None] = lambda _: None,
         on_reconnect: Callable[[], None] = lambda: None,
     ) -> None:
-        self._connect = connect
-        self._statement = append_statement(schema)
+        self._connection = AppendConnection(connect, schema, on_reconnect)
         self._on_commit = on_commit
-        self._on_reconnect = on_reconnect
         self._waiting: deque[_Waiting] = deque()
         self._something_waits = asyncio.Event()
-        self._connection: psycopg.AsyncConnection[Any] | None = None
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self) -> None:
         """Connect and begin to serve; raises psycopg.OperationalError where the server is away."""
-        self._connection = await self._connect()
+        await self._connection.open()
         self._running = asyncio.create_task(self._serve(), name="appender")
 
     async def stop(self) -> None:
@@ -74,8 +66,7 @@ class GroupCommitAppender:
         self._something_waits.set()
         if self._running:
             await self._running
-        if self._connection:
-            await self._connection.close()
+        await self._connection.close()
 
     async def append(self, append: Append) -> Appended:
         """Store `append` durably; raises VersionConflict, IdempotencyMismatch or LogUnavailable."""
@@ -177,29 +168,13 @@ class GroupCommitAppender:
         pause = 0.02
         while True:
             try:
-                return read_outcomes(appends, await self._call(appends))
+                return read_outcomes(appends, await self._connection.call(appends, DEADLINE_SECONDS))
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
                 if loop.time() + pause > deadline:
                     raise LogUnavailable("the log cannot be reached") from error
                 logger.warning("append failed, trying again: %s", str(error).splitlines()[0] if str(error) else error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 0.5)
-
-    async def _call(self, appends: list[Append]) -> Any:
-        parameters = append_parameters(appends)
-        connection = self._connection
-        if connection is None or connection.closed or connection.broken:
-            self._connection = None
-            connection = await asyncio.wait_for(self._connect(), DEADLINE_SECONDS)
-            self._connection = connection
-            self._on_reconnect()
-        failpoint("append.before_begin")
-        with _patience(connection):
-            async with connection.cursor(binary=True) as cursor:
-                failpoint("append.in_flight")
-                await cursor.execute(self._statement, parameters, prepare=True)
-                failpoint("append.after_commit")
-                return await cursor.fetchone()
 
 
 def _hand_out(batch: list[_Waiting], answers: Sequence[Appended | Exception]) -> None:
@@ -210,19 +185,3 @@ def _hand_out(batch: list[_Waiting], answers: Sequence[Appended | Exception]) ->
             waiting.answer.set_result(answer)
         else:
             waiting.answer.set_exception(answer)
-
-
-@contextlib.contextmanager
-def _patience(connection: "psycopg.AsyncConnection[Any]") -> Iterator[None]:
-    """Hang up on a server that stays silent for DEADLINE_SECONDS; what runs inside then fails as it does when
-    the connection is lost.
-
-    Cancelling instead would ask that same server to cancel, and wait for its answer.
-    """
-    wire = socket.socket(fileno=os.dup(connection.fileno()))
-    timer = asyncio.get_running_loop().call_later(DEADLINE_SECONDS, wire.shutdown, socket.SHUT_RDWR)
-    try:
-        yield
-    finally:
-        timer.cancel()
-        wire.close()

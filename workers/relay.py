@@ -22,7 +22,7 @@ from workers.projector import pending_key
 logger = logging.getLogger("taskmaster.relay")
 
 SECONDS_AN_EVENT = 0.002
-MOST_SECONDS_BETWEEN = 0.02
+MOST_SECONDS_BETWEEN = 0.05
 PENDING_MILLISECONDS = 2000
 SHORTEST_PAUSE = 0.1
 

@@ -15,8 +15,9 @@ from eventsourcing.persistence import StoredEvent
 from uuid_utils.compat import uuid7
 
 from application.ports import Append, Appended, LogUnavailable, VersionConflict
-from infrastructure import group_commit
+from infrastructure import append_connection, group_commit
 from infrastructure.append_function import append_parameters
+from infrastructure.binary_arrays import Array
 from infrastructure.group_commit import GroupCommitAppender
 from infrastructure.local_services import LocalServices
 from infrastructure.postgres import connect
@@ -120,10 +121,10 @@ class TestLostReply:
     ) -> None:
         """The control: the cut really falls between the commit and its reply."""
 
-        def anonymous(appends: Sequence[Append]) -> tuple[list[Any], ...]:
+        def anonymous(appends: Sequence[Append]) -> tuple[Array, ...]:
             return append_parameters([msgspec.structs.replace(a, command_id=uuid7()) for a in appends])
 
-        monkeypatch.setattr(group_commit, "append_parameters", anonymous)
+        monkeypatch.setattr(append_connection, "append_parameters", anonymous)
         async with an_appender_behind_a_proxy(database_url) as (appender, proxy):
             proxy.cut_replies()
             with pytest.raises(VersionConflict):
