@@ -1,4 +1,4 @@
-"""Reads of hot tasks from Redis: requests of one process that come together share one round trip.
+"""Reads of hot tasks from Redis: requests of one process that come while a round trip is under way share the next one.
 
 Every answer carries the checkpoint that was read in the same command. No checkpoint means that the read model is being
 rebuilt; an error or a slow answer means that Redis is away. In both cases the caller turns to Postgres, and for a short while
@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 import redis.asyncio
 from psycopg_pool import PoolTimeout
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from infrastructure.postgres import AsyncPool
@@ -38,8 +39,8 @@ class HotReader:
         self._log_name = log_name
         self._keys = HotKeys(log_name, 1)
         self._waiting: dict[str, list[_Answer]] = {}
-        self._asked = 0
         self._running: asyncio.Task[None] | None = None
+        self._connection: AbstractConnection | None = None
         self._page_script = client.register_script(READ_PAGE)
         self._rest_until = 0.0
         self._newest_page: tuple[bytes, HotPage] = (b"", HotPage(b"", None, 0))
@@ -55,7 +56,6 @@ class HotReader:
             raise HotUnavailable
         answer: _Answer = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(key, []).append(answer)
-        self._asked += 1
         if self._running is None:
             self._running = asyncio.create_task(self._serve(), name="hot reader")
         return await answer
@@ -67,12 +67,11 @@ class HotReader:
     async def _serve(self) -> None:
         try:
             while self._waiting:
-                await self._gather()
                 keys = list(self._waiting)[:MOST_KEYS]
                 checkpoint = self._keys.checkpoint
                 batch = [self._waiting.pop(key) for key in keys]
                 try:
-                    values: list[Any] = await self._client.mget([checkpoint, *keys])
+                    values = await self._mget([checkpoint, *keys])
                     position = checkpoint_position(values[0])
                 except (RedisError, OSError, TimeoutError, ValueError):
                     position = None
@@ -88,13 +87,15 @@ class HotReader:
             self._running = None
             self._refuse_waiting()
 
-    async def _gather(self) -> None:
-        """Let in the requests that have arrived already: as long as every turn of the loop brings another one, the round trip
-        is worth sharing. Nobody waits for a timer, and alone nobody waits at all but one turn."""
-        asked = -1
-        while asked != self._asked:
-            asked = self._asked
-            await asyncio.sleep(0)
+    async def _mget(self, names: list[str]) -> list[Any]:
+        """The values, over a connection that is kept: taking one from the pool costs as much as the command itself."""
+        pool: Any = self._client.connection_pool
+        connection = self._connection = self._connection or await pool.get_connection()
+        if not connection.is_connected:
+            await connection.connect()
+        await connection.send_command("MGET", *names, check_health=False)
+        values: list[Any] = await connection.read_response()
+        return values
 
     async def _fail(self, answers: "list[_Answer]") -> None:
         self._rest_until = time.monotonic() + SECONDS_OF_REST
@@ -161,9 +162,12 @@ class HotReader:
         return {name.decode(): int(number) for name, number in counts.items() if int(number)}, position
 
     async def close(self) -> None:
-        """Answer what waits."""
+        """Answer what waits, and give the connection back."""
         if self._running:
             await asyncio.wait([self._running], timeout=1)
+        if self._connection:
+            await self._connection.disconnect()
+            await self._client.connection_pool.release(self._connection)
 
 
 def _refuse(answer: "asyncio.Future[tuple[int, bytes | None]]") -> None:

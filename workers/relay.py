@@ -22,14 +22,14 @@ from workers.projector import pending_key
 logger = logging.getLogger("taskmaster.relay")
 
 SECONDS_AN_EVENT = 0.002
-MOST_SECONDS_BETWEEN = 0.05
+MOST_SECONDS_BETWEEN = 0.07
 PENDING_MILLISECONDS = 2000
 SHORTEST_PAUSE = 0.1
 
 
 class Relay:
     """Follows one log's announcements. While little happens each is passed on at once; the more events the last one brought,
-    the longer the next one waits (up to 20 ms), so that under load the projectors get batches instead of single events."""
+    the longer the next one waits (up to 70 ms), so that under load the projectors get batches instead of single events."""
 
     def __init__(self, settings: Settings) -> None:
         self._log_name = settings.log_name
