@@ -23,7 +23,8 @@ class AppendConnection:
 
     def __init__(self, connect: Connect, schema: str, on_reconnect: Callable[[], None] = lambda: None) -> None:
         self._connect = connect
-        self._statement = append_statement(schema)
+        # As bytes, for psycopg remembers what it made of those.
+        self._statement = append_statement(schema).as_bytes()
         self._on_reconnect = on_reconnect
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._cursor: psycopg.AsyncCursor[Any]

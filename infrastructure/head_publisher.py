@@ -10,7 +10,7 @@ from infrastructure.failpoints import failpoint
 from infrastructure.redis_client import head_channel
 
 SECONDS_AN_EVENT = 0.002
-MOST_SECONDS_BETWEEN = 0.015
+MOST_SECONDS_BETWEEN = 0.025
 SECONDS_AFTER_FAILURE = 0.5
 
 
