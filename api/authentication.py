@@ -15,6 +15,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from api.answers import SECURITY_HEADERS, CompleteHeaders
 from api.errors import problem_of
 from api.problem import PROBLEM_JSON
+from application.principal import Principal
 from domain.errors import NotAuthenticated
 from infrastructure.bootstrap import Resources
 from infrastructure.security import InvalidToken
@@ -52,15 +53,17 @@ class Edge:
         # Asking for a route's methods needs no token: browsers ask before they send one.
         if path.startswith(PROTECTED) and path.rstrip("/") not in PUBLIC and scope["method"] != "OPTIONS":
             try:
-                await _authenticate(scope, resources)
+                token = _bearer_token(scope)
+                if not resources.revocations.is_fresh:
+                    await resources.revocations.fresh()
+                scope["user"] = _verified(token, resources)
             except (NotAuthenticated, Unavailable) as refusal:
                 await _refuse(refusal, complete)
                 return
         await self._inner(scope, receive, complete)
 
 
-async def _authenticate(scope: Scope, resources: Resources) -> None:
-    """Set the user. Tokens that were verified before cost a look-up; revocations are known within a second or looked up now."""
+def _bearer_token(scope: Scope) -> str:
     authorization = b""
     for name, value in scope["headers"]:
         if name == b"authorization":
@@ -68,10 +71,13 @@ async def _authenticate(scope: Scope, resources: Resources) -> None:
     scheme, _, token = authorization.partition(b" ")
     if scheme.lower() != b"bearer" or not token:
         raise _refused("missing_token")
-    if not resources.revocations.is_fresh:
-        await resources.revocations.fresh()
+    return token.decode("latin-1")
+
+
+def _verified(token: str, resources: Resources) -> Principal:
+    """Who holds it. A token that was verified before costs a look-up."""
     try:
-        scope["user"] = resources.verifier.verify(token.decode("latin-1"), time.time())
+        return resources.verifier.verify(token, time.time())
     except InvalidToken as error:
         raise _refused(error.code) from None
 

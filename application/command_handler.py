@@ -111,7 +111,8 @@ class CommandHandler:
         """
         authorize(context.principal, command)
         try:
-            await self._require_members(command, context)
+            if named := _named_assignees(command):
+                await self._require_members(named, command, context)
             receipt = await self._handle(command, task_id, context)
         except (DomainError, PreconditionFailed):
             # A refusal stands unless the key shows that this very request was accepted before.
@@ -219,9 +220,8 @@ class CommandHandler:
         stored = await self._store.find_receipt(principal.workspace_id, principal.principal_id, context.idempotency)
         return _replayed(stored) if stored else None
 
-    async def _require_members(self, command: TaskCommand, context: CommandContext) -> None:
-        named = _named_assignees(command)
-        if named and not named <= await self._members_of(context.principal.workspace_id):
+    async def _require_members(self, named: frozenset[UUID], command: TaskCommand, context: CommandContext) -> None:
+        if not named <= await self._members_of(context.principal.workspace_id):
             field = "assignee" if isinstance(command, AssignTask) else "assignees"
             raise InvalidValue("unknown_assignee", "an assignee is not a member of this workspace", field)
 
