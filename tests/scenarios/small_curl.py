@@ -1,4 +1,4 @@
-"""As much of curl as the README's tour uses, for machines that have none: -s, -i, -X, -H, -d and one address."""
+"""As much of curl as the README's tour uses, for machines that have none: -s, -i, -w, -X, -H, -d and one address."""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ def main() -> None:
     parser.add_argument("-s", action="store_true")
     parser.add_argument("-i", action="store_true")
     parser.add_argument("-si", action="store_true")
+    parser.add_argument("-w", default="")
     parser.add_argument("-X", default=None)
     parser.add_argument("-H", action="append", default=[])
     parser.add_argument("-d", default=None)
@@ -24,7 +25,7 @@ def main() -> None:
         sys.stdout.write(f"HTTP/1.1 {answer.status_code} {answer.reason_phrase}\r\n")
         sys.stdout.writelines(f"{name}: {value}\r\n" for name, value in answer.headers.items())
         sys.stdout.write("\r\n")
-    sys.stdout.write(answer.text)
+    sys.stdout.write(answer.text + chosen.w.replace("\\n", "\n"))
 
 
 if __name__ == "__main__":
