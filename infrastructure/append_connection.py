@@ -32,10 +32,11 @@ class AppendConnection:
 
     async def open(self) -> None:
         """Connect; raises psycopg.OperationalError where the server is away."""
-        self._connection = await self._connect()
-        self._cursor = self._connection.cursor(binary=True)
+        connection = await self._connect()
         self._hang_up()
-        self._wire = socket.socket(fileno=os.dup(self._connection.fileno()))
+        self._wire = socket.socket(fileno=os.dup(connection.fileno()))
+        self._cursor = connection.cursor(binary=True)
+        self._connection = connection
 
     async def close(self) -> None:
         """Close it, if it is open."""
