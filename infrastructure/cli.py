@@ -28,6 +28,7 @@ def main() -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(None, "-V", "--version", package_name="taskmaster", prog_name="taskmaster")
 def taskmaster() -> None:
     """Task management in which every change is a fact: appended once, ordered, provable, replayable."""
 
@@ -91,6 +92,18 @@ def parked(replay: bool) -> None:
 def verify(as_json: bool) -> None:
     """Check that every event is as it was appended, by its hash and its place; exit code 1 if one is not."""
     _operate("verify", as_json=as_json)
+
+
+@taskmaster.command("settings")
+@click.option("--markdown", is_flag=True, help="All settings with their defaults, as the README shows them.")
+def settings_command(markdown: bool) -> None:
+    """Show every setting, its value here and what it is. Passwords and keys are not shown."""
+    shown = import_module("infrastructure.settings_table")
+    if markdown:
+        click.echo(shown.settings_table(), nl=False)
+        return
+    for variable, value, description in shown.settings_in_force(load_settings()):
+        click.echo(f"{variable}={value}\n    {description}")
 
 
 @taskmaster.group("import")

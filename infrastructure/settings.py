@@ -3,9 +3,10 @@
 import os
 import secrets
 from collections.abc import Mapping
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +16,8 @@ Seconds = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1024)]
 
 SECRET_LENGTH_AT_LEAST = 32
-_SECRET_FIELDS = ("secret_key", "previous_secret_key")
+SECRET_FIELDS = ("secret_key", "previous_secret_key")
+"""Those that a file may hold: `…_FILE` names it."""
 
 
 class ConfigurationError(Exception):
@@ -25,30 +27,53 @@ class ConfigurationError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an operator can choose. Empty URLs mean the embedded servers; durations are in seconds.
+    """What an operator can choose; each field's description is what he is told of it (`taskmaster settings`).
 
-    `port` 0 is the first free one from 8000. `secure_cookies` follows `host` unless it is set: off on
-    loopback, where there is no TLS, and on elsewhere. `failpoint` is for fault tests alone: see `failpoints`.
+    Durations are in seconds, sizes in bytes. `secure_cookies` follows `host` unless it is set: off on loopback, where there is
+    no TLS, and on elsewhere.
     """
 
-    database_url: str = ""
-    redis_url: str = ""
-    data_dir: Annotated[str, Meta(min_length=1)] = ".taskmaster"
-    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 0
-    secret_key: str = ""
-    previous_secret_key: str = ""
-    log_name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,30}\Z")] = "main"
-    api_processes: Count = 1
-    worker_processes: Count = 1
-    worker_threads: Count = 4
-    access_token_seconds: Seconds = 900
-    refresh_token_seconds: Seconds = 2_592_000
-    max_body_bytes: Bytes = 262_144
-    max_batch_bytes: Bytes = 8_388_608
-    wait_seconds: Annotated[float, Meta(ge=0, le=300)] = 5.0
-    secure_cookies: bool = False
-    failpoint: str = ""
+    database_url: Annotated[
+        str, Meta(description="PostgreSQL 15 to 18 as a libpq URL; empty: the embedded server of the data folder")
+    ] = ""
+    redis_url: Annotated[
+        str,
+        Meta(description="Redis 6.2 or newer, or Valkey, as `redis://`, `rediss://` or `unix://`; empty: the embedded server"),
+    ] = ""
+    log_name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z][a-z0-9_]{0,30}\Z", description="Name of the log that is served; its schema is `log_` and the name"
+        ),
+    ] = "main"
+    data_dir: Annotated[
+        str, Meta(min_length=1, description="Folder of the embedded servers' data, and of the key that `taskmaster dev` makes")
+    ] = ".taskmaster"
+    host: Annotated[str, Meta(min_length=1, description="Address that the API listens on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port that the API listens on; 0: the first free one from 8000")] = 0
+    secret_key: Annotated[
+        str, Meta(description="Signs access tokens and cursors; at least 32 random characters, the same for every process")
+    ] = ""
+    previous_secret_key: Annotated[
+        str, Meta(description="The key before this one: what it signed stays good while a new key is brought in")
+    ] = ""
+    api_processes: Annotated[Count, Meta(description="API processes of one `serve`")] = 1
+    worker_processes: Annotated[Count, Meta(description="Worker processes of one `work`")] = 1
+    worker_threads: Annotated[Count, Meta(description="Threads of each worker process")] = 4
+    access_token_seconds: Annotated[Seconds, Meta(description="Life of an access token")] = 900
+    refresh_token_seconds: Annotated[Seconds, Meta(description="Life of a session that is not used")] = 2_592_000
+    max_body_bytes: Annotated[Bytes, Meta(description="Largest body of a request")] = 262_144
+    max_batch_bytes: Annotated[Bytes, Meta(description="Largest body of a batch")] = 8_388_608
+    wait_seconds: Annotated[
+        float, Meta(ge=0, le=300, description="How long a read with `min_position` waits before it answers 503")
+    ] = 5.0
+    secure_cookies: Annotated[
+        bool,
+        Meta(
+            description="Whether cookies are sent over TLS only; unless set: yes, but not where `TASKMASTER_HOST` is loopback"
+        ),
+    ] = False
+    failpoint: Annotated[str, Meta(description="For fault tests alone: where the process ends itself")] = ""
 
     def __repr__(self) -> str:
         # URLs carry passwords and keys are keys: none may reach a log or a traceback.
@@ -60,18 +85,27 @@ VARIABLES: Mapping[str, str] = {
     field.name: _UNPREFIXED.get(field.name, f"TASKMASTER_{field.name.upper()}") for field in msgspec.structs.fields(Settings)
 }
 """Field name to environment variable."""
+DESCRIPTIONS: Mapping[str, str] = {
+    name: next((meta.description for meta in getattr(hint, "__metadata__", ()) if meta.description), "")
+    for name, hint in get_type_hints(Settings, include_extras=True).items()
+}
+"""Field name to what an operator is told of it."""
+_PREFIX = "TASKMASTER_"
+# Read by the tests and benchmarks alone; whoever exports it shall still be able to start the product.
+_NOT_OURS = {"TASKMASTER_HISTORIES"}
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read `environ` (the process's own by default). Unset and empty variables mean the default.
 
-    Raises ConfigurationError naming the variable that is wrong; it never repeats a secret's value.
+    Raises ConfigurationError naming the variable that is wrong or unknown; it never repeats a secret's value.
     """
     source = os.environ if environ is None else environ
+    _refuse_unknown(source)
     chosen: dict[str, object] = {}
     for field in msgspec.structs.fields(Settings):
         variable = VARIABLES[field.name]
-        text = _secret_text(source, variable) if field.name in _SECRET_FIELDS else source.get(variable, "")
+        text = _secret_text(source, variable) if field.name in SECRET_FIELDS else source.get(variable, "")
         if not text:
             continue
         try:
@@ -88,11 +122,22 @@ def settings_environ(settings: Settings) -> dict[str, str]:
     return {variable: _text(getattr(settings, field)) for field, variable in VARIABLES.items()}
 
 
+def _refuse_unknown(source: Mapping[str, str]) -> None:
+    """A misspelt variable would be a setting that silently stays at its default."""
+    known = {*VARIABLES.values(), *(f"{VARIABLES[field]}_FILE" for field in SECRET_FIELDS)}
+    for variable in sorted(source):
+        if variable.startswith(_PREFIX) and variable not in known | _NOT_OURS:
+            # Compared without the prefix, which all have, so that it is the rest that counts.
+            rests = {name.removeprefix(_PREFIX): name for name in known}
+            near = rests[get_close_matches(variable.removeprefix(_PREFIX).upper(), rests, n=1, cutoff=0.0)[0]]
+            raise ConfigurationError(f"{variable}: there is no such setting; the nearest is {near}")
+
+
 def child_environ(settings: Settings) -> dict[str, str]:
     """The environment for a child process: this one's, with the settings in place of whatever they were read
     from.
     """
-    ours = set(VARIABLES.values()) | {f"{VARIABLES[field]}_FILE" for field in _SECRET_FIELDS}
+    ours = set(VARIABLES.values()) | {f"{VARIABLES[field]}_FILE" for field in SECRET_FIELDS}
     inherited = {variable: text for variable, text in os.environ.items() if variable not in ours}
     return inherited | settings_environ(settings)
 

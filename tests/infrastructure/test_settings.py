@@ -1,11 +1,17 @@
 """Settings: what is read, what is refused, and what a child process gets."""
 
 import stat
+from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import pytest
+from click.testing import CliRunner
 
+from infrastructure.cli import taskmaster
 from infrastructure.settings import (
+    DESCRIPTIONS,
+    VARIABLES,
     ConfigurationError,
     Settings,
     child_environ,
@@ -14,6 +20,7 @@ from infrastructure.settings import (
     settings_environ,
     with_kept_secret,
 )
+from infrastructure.settings_table import HEADING, settings_in_force, settings_table, with_table
 
 KEY = "k" * 32
 
@@ -132,3 +139,64 @@ def test_a_printed_settings_object_shows_no_secret() -> None:
     shown = repr(Settings(secret_key=KEY, database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h"))
     assert KEY not in shown
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("unknown", "nearest"),
+    [
+        ("TASKMASTER_PROT", "TASKMASTER_PORT"),
+        ("TASKMASTER_LOG_NAME", "TASKMASTER_LOG"),
+        ("TASKMASTER_SECRETKEY", "TASKMASTER_SECRET_KEY"),
+        ("TASKMASTER_SECRET_KEYFILE", "TASKMASTER_SECRET_KEY_FILE"),
+        ("TASKMASTER_port", "TASKMASTER_PORT"),
+        ("TASKMASTER_DATABASE_URL", "DATABASE_URL"),
+        ("TASKMASTER_", "TASKMASTER_"),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_refused_with_the_nearest_that_is_one(unknown: str, nearest: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{unknown}: there is no such setting; the nearest is {nearest}"):
+        load_settings({unknown: "1"})
+
+
+def test_an_unknown_variable_is_refused_even_when_it_is_empty_and_others_are_nobodys_business() -> None:
+    with pytest.raises(ConfigurationError, match="TASKMASTER_PROT"):
+        load_settings({"TASKMASTER_PROT": ""})
+    assert load_settings({"PORT": "1", "TASKMASTERS": "2"}) == Settings()
+
+
+def test_every_setting_says_what_it_is_in_one_sentence() -> None:
+    assert DESCRIPTIONS.keys() == VARIABLES.keys()
+    for name, description in DESCRIPTIONS.items():
+        assert 10 < len(description) < 200, name
+        assert not description.endswith(".")
+        assert "|" not in description
+        assert "\n" not in description
+
+
+def test_the_table_has_a_row_for_every_setting_with_its_default() -> None:
+    rows = settings_table().removeprefix(HEADING).splitlines()
+    assert len(rows) == len(msgspec.structs.fields(Settings))
+    assert any(row.startswith("| `TASKMASTER_LOG` | `main` | Name of the log") for row in rows)
+    assert any("`TASKMASTER_SECRET_KEY_FILE`" in row for row in rows)
+
+
+def test_a_document_gets_the_present_table_in_place_of_its_old_one() -> None:
+    old = f"before\n\n{HEADING}| `GONE` | `1` | was there once |\n\nafter | it\n"
+    assert with_table(old) == f"before\n\n{settings_table()}\nafter | it\n"
+    assert with_table(with_table(old)) == with_table(old)
+    with pytest.raises(ValueError, match="no settings table"):
+        with_table("nothing")
+
+
+def test_the_settings_in_force_show_no_password_and_no_key() -> None:
+    chosen = Settings(secret_key=KEY, database_url="postgresql://u:hunter2@h/d", redis_url="redis://:hunter2@h", port=8123)
+    shown = {variable: value for variable, value, _ in settings_in_force(chosen)}
+    assert (shown["TASKMASTER_PORT"], shown["TASKMASTER_SECRET_KEY"], shown["DATABASE_URL"]) == ("8123", "(set)", "(set)")
+    assert KEY not in str(shown)
+    assert "hunter2" not in str(shown)
+
+
+def test_the_command_line_tells_its_version_and_its_settings() -> None:
+    assert CliRunner().invoke(taskmaster, ["--version"]).output == f"taskmaster, version {version('taskmaster')}\n"
+    assert CliRunner().invoke(taskmaster, ["settings", "--markdown"]).output == settings_table()
+    assert "TASKMASTER_PORT=8200\n" in CliRunner(env={"TASKMASTER_PORT": "8200"}).invoke(taskmaster, ["settings"]).output
