@@ -29,6 +29,7 @@ from domain.task_commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    ReassignTask,
     RemoveLabel,
     RenameTask,
     ReopenTask,
@@ -36,6 +37,7 @@ from domain.task_commands import (
     SetDueDate,
     SetPriority,
     StartTask,
+    StopTask,
     TaskCommand,
     UnassignTask,
 )
@@ -124,7 +126,9 @@ async def _issue(request: AnyRequest, kind: type[TaskCommand]) -> Answer:
     return receipt_answer(await log_of(request).handler.handle(command, task_id_of(request), context))
 
 
-_WITHOUT_FIELDS: Final = frozenset({StartTask, CompleteTask, ReopenTask, CancelTask, RestoreTask, DeleteTask, ClearDueDate})
+_WITHOUT_FIELDS: Final = frozenset(
+    {StartTask, StopTask, CompleteTask, ReopenTask, CancelTask, RestoreTask, DeleteTask, ClearDueDate}
+)
 
 
 @patch(
@@ -196,6 +200,7 @@ _SOMEBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 COMMAND_ROUTES: Final = [
     _command_route("start", StartTask, "Start a task", {}),
+    _command_route("stop", StopTask, "Stop work on a task: in progress becomes open", {"reason": "waiting for parts"}),
     _command_route("complete", CompleteTask, "Complete a task", {"reason": "approved by the board"}),
     _command_route("reopen", ReopenTask, "Reopen a completed or cancelled task", {"reason": "figures changed"}),
     _command_route("cancel", CancelTask, "Cancel a task", {"reason": "no longer needed"}),
@@ -206,6 +211,7 @@ COMMAND_ROUTES: Final = [
     _command_route("set-due-date", SetDueDate, "Set a task's due date", {"due_at": "2027-01-31T17:00:00Z"}),
     _command_route("clear-due-date", ClearDueDate, "Clear a task's due date", {}),
     _command_route("assign", AssignTask, "Assign a task to a member", {"assignee": _SOMEBODY}),
+    _command_route("reassign", ReassignTask, "Make a member the only assignee", {"assignee": _SOMEBODY}),
     _command_route("unassign", UnassignTask, "Take a task from a member", {"assignee": _SOMEBODY}),
     _command_route("add-label", AddLabel, "Add a label", {"label": "finance"}),
     _command_route("remove-label", RemoveLabel, "Remove a label", {"label": "finance"}),

@@ -23,7 +23,7 @@ from application.ports import (
 from application.principal import Principal
 from domain.errors import DomainError, InvalidValue, no_such_task
 from domain.task import Task, decide, evolve
-from domain.task_commands import AssignTask, ChangeTask, CreateTask, TaskCommand, command_fields
+from domain.task_commands import AssignTask, ChangeTask, CreateTask, ReassignTask, TaskCommand, command_fields
 from domain.task_events import TaskEvent
 
 MOST_ATTEMPTS = 10
@@ -222,12 +222,12 @@ class CommandHandler:
 
     async def _require_members(self, named: frozenset[UUID], command: TaskCommand, context: CommandContext) -> None:
         if not named <= await self._members_of(context.principal.workspace_id):
-            field = "assignee" if isinstance(command, AssignTask) else "assignees"
+            field = "assignee" if isinstance(command, AssignTask | ReassignTask) else "assignees"
             raise InvalidValue("unknown_assignee", "an assignee is not a member of this workspace", field)
 
 
 def _named_assignees(command: TaskCommand) -> frozenset[UUID]:
-    if isinstance(command, AssignTask):
+    if isinstance(command, AssignTask | ReassignTask):
         return frozenset({command.assignee})
     if isinstance(command, CreateTask):
         return frozenset(command.assignees)

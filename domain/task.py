@@ -24,6 +24,7 @@ from domain.task_commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    ReassignTask,
     RemoveLabel,
     RenameTask,
     ReopenTask,
@@ -31,6 +32,7 @@ from domain.task_commands import (
     SetDueDate,
     SetPriority,
     StartTask,
+    StopTask,
     TaskCommand,
     UnassignTask,
 )
@@ -52,6 +54,7 @@ from domain.task_events import (
     TaskReopened,
     TaskRestored,
     TaskStarted,
+    TaskStopped,
     TaskUnassigned,
 )
 from domain.task_values import (
@@ -119,6 +122,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one line a command reads best as o
             return _schedule(task, None, why, now)
         case AssignTask(assignee):
             return _assign(task, assignee, why)
+        case ReassignTask(assignee):
+            return _reassign(task, (assignee,), why)
         case UnassignTask(assignee):
             return (TaskUnassigned(assignee, reason=why),) if assignee in task.assignees else ()
         case AddLabel(label):
@@ -127,6 +132,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one line a command reads best as o
             return (TaskLabelRemoved(kept, reason=why),) if (kept := label.strip()) in task.labels else ()
         case StartTask():
             return _start(task, why)
+        case StopTask():
+            return _stop(task, why)
         case CompleteTask():
             return _complete(task, why)
         case ReopenTask():
@@ -243,6 +250,12 @@ def _start(task: Task, why: str | None) -> tuple[TaskEvent, ...]:
     return () if task.status == "in_progress" else (TaskStarted(reason=why),)
 
 
+def _stop(task: Task, why: str | None) -> tuple[TaskEvent, ...]:
+    if task.status in {"completed", "cancelled"}:
+        raise RuleViolated("task_closed", f"The task is {task.status}; reopen it first.")
+    return (TaskStopped(reason=why),) if task.status == "in_progress" else ()
+
+
 def _complete(task: Task, why: str | None) -> tuple[TaskEvent, ...]:
     if task.status == "cancelled":
         raise RuleViolated("task_closed", "The task is cancelled; reopen it first.")
@@ -295,7 +308,7 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as on
             return replace(task, status="in_progress")
         case TaskCompleted():
             return replace(task, status="completed")
-        case TaskReopened():
+        case TaskStopped() | TaskReopened():
             return replace(task, status="open")
         case TaskCancelled():
             return replace(task, status="cancelled")

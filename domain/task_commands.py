@@ -87,6 +87,12 @@ class AssignTask(_Command, frozen=True, tag="assign"):
     assignee: UUID
 
 
+class ReassignTask(_Command, frozen=True, tag="reassign"):
+    """The only assignee from now on, a member of the workspace: whoever else was assigned no longer is."""
+
+    assignee: UUID
+
+
 class UnassignTask(_Command, frozen=True, tag="unassign"):
     """One assignee less."""
 
@@ -107,6 +113,10 @@ class RemoveLabel(_Command, frozen=True, tag="remove_label"):
 
 class StartTask(_Command, frozen=True, tag="start"):
     """Work begins: an open task is in progress."""
+
+
+class StopTask(_Command, frozen=True, tag="stop"):
+    """Work ends before it is done: a task in progress is open again."""
 
 
 class CompleteTask(_Command, frozen=True, tag="complete"):
@@ -144,10 +154,12 @@ TaskCommand = (
     | SetDueDate
     | ClearDueDate
     | AssignTask
+    | ReassignTask
     | UnassignTask
     | AddLabel
     | RemoveLabel
     | StartTask
+    | StopTask
     | CompleteTask
     | ReopenTask
     | CancelTask
@@ -174,11 +186,11 @@ def command_fields(command: TaskCommand) -> frozenset[str]:  # noqa: PLR0911 - o
             return frozenset(("priority",))
         case SetDueDate() | ClearDueDate():
             return frozenset(("due_at",))
-        case AssignTask() | UnassignTask():
+        case AssignTask() | ReassignTask() | UnassignTask():
             return frozenset(("assignees",))
         case AddLabel() | RemoveLabel():
             return frozenset(("labels",))
-        case StartTask() | CompleteTask() | ReopenTask() | CancelTask():
+        case StartTask() | StopTask() | CompleteTask() | ReopenTask() | CancelTask():
             return frozenset(("status",))
         case DeleteTask() | RestoreTask():
             return frozenset(("deleted",))

@@ -18,6 +18,8 @@ from domain.task_values import Priority
 class _Event(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type", kw_only=True):
     # The why, in the words of whoever did it.
     reason: str | None = None
+    # What else was known of this step and is no field of the task, by name: an imported history's team, channel, cause.
+    attributes: dict[str, str] = {}
 
 
 class TaskCreated(_Event, frozen=True, tag="task.created"):
@@ -87,6 +89,10 @@ class TaskStarted(_Event, frozen=True, tag="task.started"):
     """Work began."""
 
 
+class TaskStopped(_Event, frozen=True, tag="task.stopped"):
+    """Work on a task in progress ended before it was done: it is open again."""
+
+
 class TaskCompleted(_Event, frozen=True, tag="task.completed"):
     """The work was done."""
 
@@ -125,6 +131,7 @@ TaskEvent = (
     | TaskLabelAdded
     | TaskLabelRemoved
     | TaskStarted
+    | TaskStopped
     | TaskCompleted
     | TaskReopened
     | TaskCancelled
@@ -133,7 +140,7 @@ TaskEvent = (
     | TaskActivityLogged
 )
 
-_PERSONAL_TEXT = ("title", "description", "activity", "reason")
+_PERSONAL_TEXT = ("title", "description", "activity", "reason", "attributes")
 
 PERSONAL_FIELDS: Final[Mapping[type[TaskEvent], tuple[str, ...]]] = MappingProxyType(
     {event: tuple(field for field in _PERSONAL_TEXT if field in event.__struct_fields__) for event in get_args(TaskEvent)}
@@ -171,7 +178,7 @@ def touched_fields(event: TaskEvent) -> frozenset[str]:  # noqa: PLR0911 - one t
             return _ASSIGNEES
         case TaskLabelAdded() | TaskLabelRemoved():
             return _LABELS
-        case TaskStarted() | TaskCompleted() | TaskReopened() | TaskCancelled():
+        case TaskStarted() | TaskStopped() | TaskCompleted() | TaskReopened() | TaskCancelled():
             return _STATUS
         case TaskDeleted() | TaskRestored():
             return _DELETED

@@ -6,7 +6,7 @@ own: a command need not have been decoded from anything.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, TypeVar, get_args
 from uuid import UUID
@@ -22,6 +22,9 @@ LABEL_MAX_CHARACTERS: Final = 64
 ASSIGNEES_MAX: Final = 20
 REASON_MAX_CHARACTERS: Final = 1_000
 ACTIVITY_MAX_CHARACTERS: Final = 255
+ATTRIBUTES_MAX: Final = 20
+ATTRIBUTE_NAME_MAX_CHARACTERS: Final = 64
+ATTRIBUTE_MAX_CHARACTERS: Final = 1_000
 DUE_AT_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DUE_AT_HORIZON: Final = timedelta(days=36_525)
 
@@ -66,6 +69,18 @@ def accepted_reason(reason: str | None) -> str | None:
     if reason is None:
         return None
     return _line(reason, "reason", REASON_MAX_CHARACTERS) if reason.strip() else None
+
+
+def accepted_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
+    """The attributes, names and values without surrounding whitespace; a blank value is none."""
+    accepted: dict[str, str] = {}
+    for name, value in attributes.items():
+        if value.strip():
+            kept = _line(name, "attribute name", ATTRIBUTE_NAME_MAX_CHARACTERS)
+            accepted[kept] = _line(value, "attribute", ATTRIBUTE_MAX_CHARACTERS)
+    if len(accepted) > ATTRIBUTES_MAX:
+        raise InvalidValue("too_many_items", f"An event may have {ATTRIBUTES_MAX} attributes.", "attributes")
+    return accepted
 
 
 def accepted_priority(priority: Priority) -> Priority:

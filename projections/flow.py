@@ -33,6 +33,7 @@ from domain.task_events import (
     TaskReopened,
     TaskRestored,
     TaskStarted,
+    TaskStopped,
     TaskUnassigned,
 )
 from projections.changes import Change
@@ -150,6 +151,7 @@ def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one 
             | TaskUnassigned()
             | TaskLabelAdded()
             | TaskLabelRemoved()
+            | TaskStopped()
             | TaskRestored()
             | TaskActivityLogged()
         ):

@@ -26,7 +26,8 @@ class FieldChange(msgspec.Struct, frozen=True):
 class HistoryEntry(msgspec.Struct, frozen=True):
     """One event of a task: what happened (`type`), who did it, when, why, and what it changed.
 
-    `recorded_at` is when the log took it, `effective_at` (imported history only) when it really happened.
+    `recorded_at` is when the log took it, `effective_at` (imported history only) when it really happened. `attributes` is
+    what else an imported history knew of the step, by name.
     """
 
     position: int
@@ -37,6 +38,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     recorded_at: datetime
     effective_at: datetime | None
     reason: str | None
+    attributes: dict[str, str]
     command_id: UUID
     correlation_id: UUID
     causation_id: UUID | None
@@ -56,6 +58,7 @@ def history_entry(change: Change) -> HistoryEntry:
         record.recorded_at,
         record.effective_at,
         record.event.reason,
+        record.event.attributes,
         record.command_id,
         record.correlation_id,
         record.causation_id,

@@ -18,6 +18,7 @@ from domain.task_commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    ReassignTask,
     RemoveLabel,
     RenameTask,
     ReopenTask,
@@ -25,6 +26,7 @@ from domain.task_commands import (
     SetDueDate,
     SetPriority,
     StartTask,
+    StopTask,
     TaskCommand,
     UnassignTask,
 )
@@ -51,6 +53,7 @@ def _command(chance: random.Random) -> TaskCommand:
         (
             StartTask(reason=why),
             StartTask(),
+            StopTask(reason=why),
             CompleteTask(reason=why),
             CompleteTask(),
             ReopenTask(reason=why),
@@ -64,6 +67,7 @@ def _command(chance: random.Random) -> TaskCommand:
             SetDueDate(due),
             ClearDueDate(),
             AssignTask(chance.choice((ANA, BEN))),
+            ReassignTask(chance.choice((ANA, BEN))),
             UnassignTask(chance.choice((ANA, BEN))),
             AddLabel(chance.choice(LABELS)),
             RemoveLabel(chance.choice(LABELS)),

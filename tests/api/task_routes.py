@@ -53,6 +53,7 @@ def routes(member: UUID) -> list[Route]:
     return [
         Route("change", {"title": "Sail it"}, "task.renamed", already=(CREATED, TaskRenamed("Sail it"))),
         Route("start", None, "task.started", already=(CREATED, TaskStarted()), **_closed(TaskCompleted())),
+        Route("stop", None, "task.stopped", (CREATED, TaskStarted()), (CREATED,), **_closed(TaskCompleted())),
         Route("complete", None, "task.completed", already=(CREATED, TaskCompleted()), **_closed(TaskCancelled())),
         Route("reopen", None, "task.reopened", (CREATED, TaskCompleted()), (CREATED,)),
         Route("cancel", None, "task.cancelled", already=(CREATED, TaskCancelled()), **_closed(TaskCompleted())),
@@ -64,6 +65,7 @@ def routes(member: UUID) -> list[Route]:
         Route("set-due-date", {"due_at": LATER}, "task.due_date_set", already=(CREATED, TaskDueDateSet(NOON))),
         Route("clear-due-date", None, "task.due_date_cleared", (CREATED, TaskDueDateSet(NOON))),
         Route("assign", {"assignee": str(member)}, "task.assigned", already=(assigned,)),
+        Route("reassign", {"assignee": str(member)}, "task.assigned", already=(assigned,)),
         Route("unassign", {"assignee": str(member)}, "task.unassigned", (assigned,), (CREATED,)),
         Route("add-label", {"label": "ink"}, "task.label_added", already=(CREATED, TaskLabelAdded("ink"))),
         Route("remove-label", {"label": "ink"}, "task.label_removed", (CREATED, TaskLabelAdded("ink"))),

@@ -99,6 +99,7 @@ def test_only_members_can_be_assigned(world: World) -> None:
     task = world.ada.task()
     stranger = str(world.eve.principal_id)
     problem(world.ada.post(f"/tasks/{task}/assign", {"assignee": stranger}), 422, "unknown_assignee", "/assignee")
+    problem(world.ada.post(f"/tasks/{task}/reassign", {"assignee": stranger}), 422, "unknown_assignee", "/assignee")
     problem(world.ada.post("/tasks", {"title": "x", "assignees": [stranger]}), 422, "unknown_assignee", "/assignees")
     problem(world.ada.patch(f"/tasks/{task}", {"assignees": [stranger]}), 422, "unknown_assignee", "/assignees")
     assert len(world.api.events(task)) == 1

@@ -26,6 +26,7 @@ from tests.domain.test_task_lifecycle import (
     TestReopenTask,
     TestRestoreTask,
     TestStartTask,
+    TestStopTask,
 )
 from tests.specification import at_level
 
@@ -40,6 +41,7 @@ __all__ = [
     "TestReopenTask",
     "TestRestoreTask",
     "TestStartTask",
+    "TestStopTask",
 ]
 
 _KINDS: dict[int, type[DomainError]] = {404: NotFound, 409: RuleViolated, 422: InvalidValue}

@@ -24,6 +24,7 @@ from tests.domain.test_task_lifecycle import (
     TestReopenTask,
     TestRestoreTask,
     TestStartTask,
+    TestStopTask,
 )
 from tests.infrastructure.log_under_test import an_append
 from tests.specification import at_level
@@ -39,6 +40,7 @@ __all__ = [
     "TestReopenTask",
     "TestRestoreTask",
     "TestStartTask",
+    "TestStopTask",
 ]
 
 

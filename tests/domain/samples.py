@@ -27,6 +27,7 @@ STORED_TEXT = st.sampled_from(["a", "b", "Ship it", "naïve ✓ 漢字"]) | st.t
 )
 SENT_TEXT = STORED_TEXT | st.sampled_from(["", "  ", " a ", "\0", "x\0y", "\ud800", "a\tb", "x" * 65, "x" * 256])
 WHY = st.none() | STORED_TEXT
+ATTRIBUTES = st.dictionaries(STORED_TEXT, STORED_TEXT, max_size=2)
 PRIORITIES = st.sampled_from(get_args(Priority))
 PERSONS = st.sampled_from(people(3))
 STORED_DATES = st.datetimes(datetime(1970, 1, 1), datetime(2126, 1, 1), timezones=st.just(UTC))
@@ -51,21 +52,23 @@ EVENTS: st.SearchStrategy[events.TaskEvent] = st.one_of(
         several(PERSONS),
         several(STORED_TEXT),
         reason=WHY,
+        attributes=ATTRIBUTES,
     ),
-    st.builds(events.TaskRenamed, STORED_TEXT, reason=WHY),
-    st.builds(events.TaskDescribed, STORED_TEXT, reason=WHY),
-    st.builds(events.TaskPrioritySet, PRIORITIES, reason=WHY),
-    st.builds(events.TaskDueDateSet, STORED_DATES, reason=WHY),
-    st.builds(events.TaskAssigned, PERSONS, reason=WHY),
-    st.builds(events.TaskUnassigned, PERSONS, reason=WHY),
-    st.builds(events.TaskLabelAdded, STORED_TEXT, reason=WHY),
-    st.builds(events.TaskLabelRemoved, STORED_TEXT, reason=WHY),
-    st.builds(events.TaskActivityLogged, STORED_TEXT, reason=WHY),
+    st.builds(events.TaskRenamed, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskDescribed, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskPrioritySet, PRIORITIES, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskDueDateSet, STORED_DATES, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskAssigned, PERSONS, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskUnassigned, PERSONS, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskLabelAdded, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskLabelRemoved, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskActivityLogged, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
     *(
-        st.builds(bare, reason=WHY)
+        st.builds(bare, reason=WHY, attributes=ATTRIBUTES)
         for bare in (
             events.TaskDueDateCleared,
             events.TaskStarted,
+            events.TaskStopped,
             events.TaskCompleted,
             events.TaskReopened,
             events.TaskCancelled,
@@ -101,6 +104,7 @@ COMMANDS: st.SearchStrategy[commands.TaskCommand] = st.one_of(
     st.builds(commands.SetPriority, PRIORITIES, reason=WHY),
     st.builds(commands.SetDueDate, SENT_DATES, reason=WHY),
     st.builds(commands.AssignTask, PERSONS, reason=WHY),
+    st.builds(commands.ReassignTask, PERSONS, reason=WHY),
     st.builds(commands.UnassignTask, PERSONS, reason=WHY),
     st.builds(commands.AddLabel, SENT_TEXT, reason=WHY),
     st.builds(commands.RemoveLabel, SENT_TEXT, reason=WHY),
@@ -110,6 +114,7 @@ COMMANDS: st.SearchStrategy[commands.TaskCommand] = st.one_of(
         for bare in (
             commands.ClearDueDate,
             commands.StartTask,
+            commands.StopTask,
             commands.CompleteTask,
             commands.ReopenTask,
             commands.CancelTask,

@@ -30,7 +30,7 @@ from domain.task_events import (
     TaskRenamed,
     TaskStarted,
 )
-from domain.task_values import Priority
+from domain.task_values import Priority, accepted_attributes
 from tests.domain.samples import ANA, NOON, people
 from tests.specification import NOW, folded, given
 
@@ -173,6 +173,31 @@ class TestReason:
     def test_a_new_task_obeys_too(self) -> None:
         command = CreateTask("Ship it", reason="x" * 1_001)
         given().when(command).then_rejected("text_too_long", InvalidValue, "reason")
+
+
+class TestAttributes:
+    def test_whitespace_goes_and_a_blank_value_is_none(self) -> None:
+        assert accepted_attributes({" team": "web ", "channel": " "}) == {"team": "web"}
+
+    def test_20_of_64_and_1000_characters_are_accepted(self) -> None:
+        attributes = {f"{n:064}": "x" * 1_000 for n in range(20)}
+        assert accepted_attributes(attributes) == attributes
+
+    @pytest.mark.parametrize(
+        ("attributes", "code"),
+        [
+            ({str(n): "x" for n in range(21)}, "too_many_items"),
+            ({"x" * 65: "x"}, "text_too_long"),
+            ({"x": "x" * 1_001}, "text_too_long"),
+            ({" ": "x"}, "text_empty"),
+            ({"x": "a\0b"}, "text_not_storable"),
+            ({"a\ud800b": "x"}, "text_not_storable"),
+        ],
+    )
+    def test_what_lies_outside_is_refused(self, attributes: dict[str, str], code: str) -> None:
+        with pytest.raises(InvalidValue) as refusal:
+            accepted_attributes(attributes)
+        assert refusal.value.code == code
 
 
 class TestActivity:

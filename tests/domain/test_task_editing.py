@@ -12,6 +12,7 @@ from domain.task_commands import (
     ChangeTask,
     ClearDueDate,
     DescribeTask,
+    ReassignTask,
     RemoveLabel,
     RenameTask,
     SetDueDate,
@@ -115,6 +116,26 @@ class TestAssignTask:
 
     def test_a_history_that_assigns_twice_still_makes_one_assignee(self) -> None:
         assert folded([CREATED, TaskAssigned(ANA), TaskAssigned(ANA)]) == Task("Ship it", assignees=(ANA,))
+
+
+class TestReassignTask:
+    def test_everybody_else_is_taken_off_it_first(self) -> None:
+        history = given(TaskCreated("Ship it", assignees=people(2)))
+        one, two = people(2)
+        history.when(ReassignTask(ANA, reason="r")).then(
+            TaskUnassigned(one, reason="r"), TaskUnassigned(two, reason="r"), TaskAssigned(ANA, reason="r")
+        )
+
+    def test_one_of_several_stays_alone(self) -> None:
+        given(TaskCreated("Ship it", assignees=(ANA, BEN))).when(ReassignTask(BEN)).then(TaskUnassigned(ANA))
+
+    def test_the_only_assignee_records_nothing(self) -> None:
+        given(FULL).when(ReassignTask(ANA)).then_nothing()
+
+    def test_a_full_task_is_reassigned(self) -> None:
+        history = given(TaskCreated("Ship it", assignees=people(ASSIGNEES_MAX)))
+        removed = (TaskUnassigned(each) for each in people(ASSIGNEES_MAX))
+        history.when(ReassignTask(ANA)).then(*removed, TaskAssigned(ANA))
 
 
 class TestUnassignTask:

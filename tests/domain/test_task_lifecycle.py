@@ -15,6 +15,7 @@ from domain.task_commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    ReassignTask,
     RemoveLabel,
     RenameTask,
     ReopenTask,
@@ -22,6 +23,7 @@ from domain.task_commands import (
     SetDueDate,
     SetPriority,
     StartTask,
+    StopTask,
     TaskCommand,
     UnassignTask,
 )
@@ -31,10 +33,12 @@ from domain.task_events import (
     TaskCompleted,
     TaskCreated,
     TaskDeleted,
+    TaskEvent,
     TaskRenamed,
     TaskReopened,
     TaskRestored,
     TaskStarted,
+    TaskStopped,
 )
 from tests.domain.samples import ANA, NOON
 from tests.specification import folded, given
@@ -49,10 +53,12 @@ ALL_BUT_CREATE: tuple[TaskCommand, ...] = (
     SetDueDate(NOON),
     ClearDueDate(),
     AssignTask(ANA),
+    ReassignTask(ANA),
     UnassignTask(ANA),
     AddLabel("paint"),
     RemoveLabel("paint"),
     StartTask(),
+    StopTask(),
     CompleteTask(),
     ReopenTask(),
     CancelTask(),
@@ -109,6 +115,25 @@ class TestStartTask:
 
     def test_a_cancelled_task_is_not_started(self) -> None:
         given(CREATED, TaskCancelled()).when(StartTask()).then_rejected("task_closed", RuleViolated)
+
+
+class TestStopTask:
+    def test_a_started_task_is_open_again(self) -> None:
+        given(CREATED, TaskStarted()).when(StopTask(reason="parts missing")).then(TaskStopped(reason="parts missing"))
+        assert folded([CREATED, TaskStarted(), TaskStopped()]) == Task(title="Ship it", status="open")
+
+    def test_an_open_task_stays_as_it_is(self) -> None:
+        given(CREATED).when(StopTask()).then_nothing()
+
+    def test_stopping_twice_records_nothing(self) -> None:
+        given(CREATED, TaskStarted(), TaskStopped()).when(StopTask()).then_nothing()
+
+    def test_a_stopped_task_is_started_again(self) -> None:
+        given(CREATED, TaskStarted(), TaskStopped()).when(StartTask()).then(TaskStarted())
+
+    @pytest.mark.parametrize("closing", [TaskCompleted(), TaskCancelled()], ids=["completed", "cancelled"])
+    def test_a_closed_task_is_not_stopped(self, closing: TaskEvent) -> None:
+        given(CREATED, closing).when(StopTask()).then_rejected("task_closed", RuleViolated)
 
 
 class TestCompleteTask:

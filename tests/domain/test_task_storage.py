@@ -27,6 +27,7 @@ from domain.task_events import (
     TaskReopened,
     TaskRestored,
     TaskStarted,
+    TaskStopped,
     TaskUnassigned,
     touched_fields,
 )
@@ -51,6 +52,11 @@ STORED: list[tuple[TaskEvent, str]] = [
     (TaskLabelAdded("a"), '{"type":"task.label_added","label":"a"}'),
     (TaskLabelRemoved("a"), '{"type":"task.label_removed","label":"a"}'),
     (TaskStarted(), '{"type":"task.started"}'),
+    (TaskStopped(), '{"type":"task.stopped"}'),
+    (
+        TaskStopped(reason="why", attributes={"team": "web"}),
+        '{"type":"task.stopped","reason":"why","attributes":{"team":"web"}}',
+    ),
     (TaskCompleted(reason="why"), '{"type":"task.completed","reason":"why"}'),
     (TaskReopened(), '{"type":"task.reopened"}'),
     (TaskCancelled(), '{"type":"task.cancelled"}'),
@@ -76,7 +82,7 @@ def test_every_event_has_a_stored_form_here() -> None:
 
 def test_every_free_text_but_labels_is_declared_personal() -> None:
     for event in get_args(TaskEvent):
-        texts = {field for field, kind in get_type_hints(event).items() if kind in {str, str | None}}
+        texts = {field for field, kind in get_type_hints(event).items() if kind in (str, str | None, dict[str, str])}
         assert set(PERSONAL_FIELDS[event]) == texts - {"label"}, event
 
 

@@ -23,6 +23,7 @@ from domain.task_events import (
     TaskReopened,
     TaskRestored,
     TaskStarted,
+    TaskStopped,
     TaskUnassigned,
 )
 from projections.task_history import Entries, HistoryEntry, changes_after, history_of
@@ -56,6 +57,8 @@ STORY: tuple[tuple[TaskEvent, dict[str, tuple[Any, Any]]], ...] = (
     (TaskUnassigned(BEN), {"assignees": ([str(BEN), str(ANA)], [str(ANA)])}),
     (TaskLabelAdded("y"), {"labels": (["x"], ["x", "y"])}),
     (TaskLabelRemoved("x"), {"labels": (["x", "y"], ["y"])}),
+    (TaskStarted(), {"status": ("open", "in_progress")}),
+    (TaskStopped(), {"status": ("in_progress", "open")}),
     (TaskStarted(), {"status": ("open", "in_progress")}),
     (TaskCompleted(), {"status": ("in_progress", "completed")}),
     (TaskReopened(), {"status": ("completed", "open")}),
@@ -97,6 +100,13 @@ def test_an_entry_tells_who_when_why_and_by_which_command(world: World) -> None:
     assert (live.command_id, live.correlation_id, live.causation_id) == (second.command_id, second.correlation_id, None)
 
 
+def test_an_entry_tells_what_else_was_known_of_the_step(world: World) -> None:
+    world.record(TASK, TaskCreated("A", attributes={"team": "web", "channel": "phone"}), at=LONG_AGO)
+    world.record(TASK, TaskStarted())
+    world.project()
+    assert [entry.attributes for entry in history(world)] == [{"team": "web", "channel": "phone"}, {}]
+
+
 def test_a_timeline_is_read_in_pages_by_version(world: World) -> None:
     world.record(TASK, *(event for event, _ in STORY))
     world.project()
@@ -104,11 +114,11 @@ def test_a_timeline_is_read_in_pages_by_version(world: World) -> None:
     while True:
         found = world.ask(lambda connection: history_of(connection, HOME, TASK, seen[-1] if seen else 0, 4))
         if not found.items:
-            assert (found.last, found.position) == (17, 17)
+            assert (found.last, found.position) == (19, 19)
             break
         seen += [entry.version for entry in entries(found)]
         assert found.last == seen[-1]
-    assert seen == list(range(1, 18))
+    assert seen == list(range(1, 20))
 
 
 def test_a_workspaces_changes_are_its_own_in_the_order_of_positions(world: World) -> None:
