@@ -3,6 +3,7 @@
 import errno
 import http.client
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 FIRST_PORT = 8000
 LAST_PORT = 8999
 GRACE_SECONDS = 10
+LINE_AT_THE_DOOR = 4096
+FILES_BESIDE_CONNECTIONS = 256
 _PROBE_SECONDS = 0.3
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - names, nothing is bound here
 
@@ -35,6 +38,8 @@ def api(settings: Settings) -> list[Child]:
     """The ASGI server with its worker processes."""
     command = [
         sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--loop", "uvloop",
+        # The server's word for open connections is backpressure. With HTTP/1 alone it also ends those that never ask.
+        "--http", "1", "--backpressure", str(_connections(settings)), "--backlog", str(LINE_AT_THE_DOOR),
         "--host", settings.host, "--port", str(settings.port), "--workers", str(settings.api_processes),
         "--respawn-failed-workers", "--workers-kill-timeout", str(GRACE_SECONDS),
         "--no-access-log", "--log-level", "warning", "api.app:create_app",
@@ -53,6 +58,20 @@ def background(settings: Settings) -> list[Child]:
         Child(name="relay", command=(sys.executable, "-m", "workers.relay"), stop_rank=1),
         Child(name="workers", command=tuple(workers), stop_rank=1, stop_seconds=GRACE_SECONDS + 2),
     ]
+
+
+def _connections(settings: Settings) -> int:
+    """How many connections an API process may hold: as many as are set, or as the open files allow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.max_connections + FILES_BESIDE_CONNECTIONS
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return settings.max_connections
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    # Children inherit it.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        logger.warning("the system allows %s open files (ulimit -n): fewer connections than TASKMASTER_MAX_CONNECTIONS", hard)
+    return max(1, allowed - FILES_BESIDE_CONNECTIONS)
 
 
 def everything(settings: Settings) -> list[Child]:

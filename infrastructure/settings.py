@@ -64,6 +64,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     refresh_token_seconds: Annotated[Seconds, Meta(description="Life of a session that is not used")] = 2_592_000
     max_body_bytes: Annotated[Bytes, Meta(description="Largest body of a request")] = 262_144
     max_batch_bytes: Annotated[Bytes, Meta(description="Largest body of a batch")] = 8_388_608
+    max_connections: Annotated[
+        int, Meta(ge=16, le=1_000_000, description="Connections that one API process holds open; more wait unaccepted")
+    ] = 16_384
+    max_waiting_requests: Annotated[
+        int, Meta(ge=1, description="Requests that may wait for their turn in one API process; more are `overloaded`")
+    ] = 10_000
     wait_seconds: Annotated[
         float, Meta(ge=0, le=300, description="How long a read with `min_position` waits before it answers 503")
     ] = 5.0

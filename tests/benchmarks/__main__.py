@@ -17,7 +17,7 @@ from rich.console import Console
 
 from infrastructure.local_services import LocalServices
 from infrastructure.settings import Settings
-from tests.benchmarks import appends, commands, growth, imports, lag, rebuilding, starting, time_travel
+from tests.benchmarks import appends, commands, crowd, growth, imports, lag, rebuilding, starting, time_travel
 from tests.benchmarks.figures import TARGETS, Figure, NotMeasured, complete_values
 from tests.benchmarks.load import LoadGenerator, load_generator
 from tests.benchmarks.plan import FULL, QUICK, Plan
@@ -34,6 +34,7 @@ GROUPS: Sequence[tuple[tuple[str, ...], Measure]] = (
     (rebuilding.KEYS, rebuilding.measure),
     (imports.KEYS, imports.measure),
     (time_travel.KEYS, time_travel.measure),
+    (crowd.KEYS, crowd.measure),
     (growth.KEYS, growth.measure),
 )
 
