@@ -1,10 +1,13 @@
 """Connections to PostgreSQL: one schema for accounts, one schema a log."""
 
+import re
 from typing import Any, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
+
+from infrastructure.settings import LOG_NAME, ConfigurationError
 
 CONTROL_SCHEMA = "taskmaster"
 
@@ -12,7 +15,9 @@ AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
 
 def log_schema(log_name: str) -> str:
-    """The schema that holds the log `log_name` and its read models."""
+    """The schema that holds the log `log_name` and its read models. Raises ConfigurationError for a name that is none."""
+    if not re.match(LOG_NAME, log_name):
+        raise ConfigurationError(f"TASKMASTER_LOG: {log_name!r} is no log name: a-z first, then up to 30 of a-z, 0-9, _")
     return f"log_{log_name}"
 
 
