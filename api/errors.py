@@ -16,7 +16,8 @@ from api.problem import PROBLEM_JSON, FieldError, Problem
 from application.command_handler import Contention, PreconditionFailed
 from application.ports import IdempotencyMismatch, LogUnavailable
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, NotPermitted, RuleViolated
-from infrastructure.task_reads import AheadOfLog, NotYetApplied
+from infrastructure.log_places import AheadOfLog, AnotherHistory
+from infrastructure.task_reads import NotYetApplied
 from infrastructure.unavailable import Overloaded, Unavailable
 
 logger = logging.getLogger("taskmaster.api")
@@ -78,7 +79,9 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:  # noqa: PLR
                 "X-Position": str(error.position),
             }
         case AheadOfLog():
-            return problem(422, "position_in_the_future", str(error), "min_position"), {"X-Position": str(error.head)}
+            return problem(422, "position_in_the_future", str(error), error.parameter), {"X-Position": str(error.head)}
+        case AnotherHistory():
+            return problem(409, "another_history", str(error), error.parameter), {}
         case LogUnavailable():
             detail = "the log cannot be reached; whether a command was stored is settled by its Idempotency-Key"
             return problem(503, "log_unavailable", detail), {"Retry-After": "1"}
