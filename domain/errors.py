@@ -2,7 +2,12 @@
 
 
 class DomainError(Exception):
-    """A refusal with a stable machine-readable `code`, a sentence for a person and, where one is to blame, a `field`."""
+    """A refusal with a stable machine-readable `code`, a sentence for a person and, where one is to blame, a `field`.
+
+    `position` is where the log stood when it was decided, None where the decision rests on nothing of the log.
+    """
+
+    position: int | None = None
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
