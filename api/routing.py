@@ -31,7 +31,7 @@ class Registered:
         self.handler: Any = route.route_handler_map[method][0]  # type: ignore[index]  # a method of its own map
         self.is_public: bool = self.handler.opt.get(OPEN_TO_ALL) is True
         self.query_names: frozenset[str] = self.handler.opt.get(QUERY_NAMES, frozenset())
-        self.serve: ASGIApp = route.handle  # type: ignore[assignment]
+        self.serve: ASGIApp = route.handle  # type: ignore[assignment]  # serves HTTP only
 
 
 class Place:
