@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from domain.errors import InvalidValue
+from domain.text import line, unstorable
 
 EMAIL_MAX = 254
 PASSWORD_MIN = 10
@@ -20,7 +21,7 @@ RefreshVerdict = Literal["rotate", "reused", "invalid"]
 
 def _storable(text: str, field: str) -> str:
     """Refuse what PostgreSQL cannot store as text: U+0000 and lone surrogates."""
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if unstorable(text):
         raise InvalidValue(f"{field}_characters", "U+0000 and lone surrogates are not allowed.", field)
     return text
 
@@ -60,15 +61,13 @@ def chosen_password(password: str) -> str:
 
 
 def checked_display_name(display_name: str) -> str:
-    """A name for people: 1 to 200 printable characters, outer spaces dropped. Raises `InvalidValue`."""
-    name = _storable(display_name, "display_name").strip()
-    if not 1 <= len(name) <= DISPLAY_NAME_MAX or not name.isprintable():
-        raise InvalidValue(
-            "display_name_invalid",
-            f"1 to {DISPLAY_NAME_MAX} printable characters are needed.",
-            "display_name",
-        )
-    return name
+    """A name for people: one line of 1 to 200 characters, outer spaces dropped. Raises `InvalidValue`."""
+    _storable(display_name, "display_name")
+    try:
+        return line(display_name, "display_name", DISPLAY_NAME_MAX)
+    except InvalidValue as error:
+        wanted = f"One line of 1 to {DISPLAY_NAME_MAX} characters is needed: {error.message}"
+        raise InvalidValue("display_name_invalid", wanted, "display_name") from None
 
 
 def shortened(text: str) -> str:

@@ -5,15 +5,15 @@ an `accepted_…` function that returns it as it is stored or raises `InvalidVal
 own: a command need not have been decoded from anything.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, TypeVar, get_args
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 from msgspec import Meta
 
 from domain.errors import InvalidValue
+from domain.text import is_invisible, line, prose
 
 TITLE_MAX_CHARACTERS: Final = 255
 DESCRIPTION_MAX_BYTES: Final = 65_536
@@ -43,32 +43,42 @@ DueAt = Annotated[datetime, Meta(tz=True)]
 
 T = TypeVar("T")
 
+_UUID_VERSIONS = range(1, 9)
 _PRIORITIES = frozenset(get_args(Priority))
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def accepted_task_id(task_id: UUID) -> UUID:
+    """An id that a client chose, if it is one that a client can have made: a UUID of RFC 9562, neither nil nor max."""
+    if task_id.variant != RFC_4122 or task_id.version not in _UUID_VERSIONS:
+        raise InvalidValue("task_id_invalid", "A task's id is a UUID of a version from 1 to 8 (RFC 9562).", "task_id")
+    return task_id
 
 
 def accepted_title(title: str) -> str:
     """The title without surrounding whitespace."""
-    return _line(title, "title", TITLE_MAX_CHARACTERS)
+    return line(title, "title", TITLE_MAX_CHARACTERS)
 
 
 def accepted_activity(activity: str) -> str:
     """The activity without surrounding whitespace."""
-    return _line(activity, "activity", ACTIVITY_MAX_CHARACTERS)
+    return line(activity, "activity", ACTIVITY_MAX_CHARACTERS)
 
 
 def accepted_description(description: str) -> str:
     """The description as it came: its whitespace may be meant."""
-    if _storable_bytes(description, "description") > DESCRIPTION_MAX_BYTES:
+    if prose(description, "description") > DESCRIPTION_MAX_BYTES:
         raise InvalidValue("text_too_long", f"The description may take {DESCRIPTION_MAX_BYTES} bytes.", "description")
     return description
 
 
 def accepted_reason(reason: str | None) -> str | None:
-    """The reason without surrounding whitespace; a blank one is none."""
-    if reason is None:
+    """The reason without surrounding whitespace, in as many lines as it takes; a blank one is none."""
+    if reason is None or not (stripped := reason.strip()):
         return None
-    return _line(reason, "reason", REASON_MAX_CHARACTERS) if reason.strip() else None
+    if len(stripped) > REASON_MAX_CHARACTERS:
+        raise InvalidValue("text_too_long", f"The reason may have {REASON_MAX_CHARACTERS} characters.", "reason")
+    prose(stripped, "reason")
+    return None if is_invisible(stripped) else stripped
 
 
 def accepted_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
@@ -76,8 +86,8 @@ def accepted_attributes(attributes: Mapping[str, str]) -> dict[str, str]:
     accepted: dict[str, str] = {}
     for name, value in attributes.items():
         if value.strip():
-            kept = _line(name, "attribute name", ATTRIBUTE_NAME_MAX_CHARACTERS)
-            accepted[kept] = _line(value, "attribute", ATTRIBUTE_MAX_CHARACTERS)
+            kept = line(name, "attribute name", ATTRIBUTE_NAME_MAX_CHARACTERS)
+            accepted[kept] = line(value, "attribute", ATTRIBUTE_MAX_CHARACTERS)
     if len(accepted) > ATTRIBUTES_MAX:
         raise InvalidValue("too_many_items", f"An event may have {ATTRIBUTES_MAX} attributes.", "attributes")
     return accepted
@@ -102,10 +112,7 @@ def accepted_due_at(due_at: datetime, now: datetime) -> datetime:
 
 def accepted_label(label: str, field: str = "label") -> str:
     """The label without surrounding whitespace; upper and lower case differ."""
-    accepted = _line(label, field, LABEL_MAX_CHARACTERS)
-    if _CONTROL_CHARACTER.search(accepted):
-        raise InvalidValue("control_character", "A label may not hold control characters.", field)
-    return accepted
+    return line(label, field, LABEL_MAX_CHARACTERS)
 
 
 def accepted_labels(labels: Sequence[str]) -> tuple[str, ...]:
@@ -118,27 +125,6 @@ def accepted_assignees(assignees: Sequence[UUID]) -> tuple[UUID, ...]:
     """The assignees in the order given, none twice."""
     _bounded(assignees, "assignees", ASSIGNEES_MAX)
     return _distinct(tuple(assignees), "assignees")
-
-
-def _line(text: str, field: str, longest: int) -> str:
-    stripped = text.strip()
-    if not stripped:
-        raise InvalidValue("text_empty", f"The {field} may not be blank.", field)
-    if len(stripped) > longest:
-        raise InvalidValue("text_too_long", f"The {field} may have {longest} characters.", field)
-    _storable_bytes(stripped, field)
-    return stripped
-
-
-def _storable_bytes(text: str, field: str) -> int:
-    # PostgreSQL stores no U+0000, UTF-8 no lone surrogate: what one projection cannot store is not recorded.
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise InvalidValue("text_not_storable", f"The {field} holds a lone surrogate.", field) from None
-    if "\0" in text:
-        raise InvalidValue("text_not_storable", f"The {field} holds the character U+0000.", field)
-    return size
 
 
 def _bounded(items: Sequence[object], field: str, most: int) -> None:

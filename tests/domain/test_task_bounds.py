@@ -1,5 +1,6 @@
 """The bounds of every value: the last one accepted and the first one refused."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import cast
 from uuid import UUID
@@ -74,6 +75,94 @@ class TestDescription:
     def test_a_new_task_obeys_too(self) -> None:
         command = CreateTask("Ship it", "x" * 65_537)
         given().when(command).then_rejected("text_too_long", InvalidValue, "description")
+
+
+# Everything that is read as one line, by the command that sets it.
+LINES = [
+    (RenameTask, "title"),
+    (AddLabel, "label"),
+    (LogActivity, "activity"),
+]
+CONTROLS = ["\x1b", "\x07", "\x7f", "\x85", "\x9b", "\u202a", "\u202e", "\u2066", "\u2069", "\u206a", "\ufff9", "\ufdd0"]
+CONTROLS += ["\ufffe", "\uffff", "\U0010ffff"]
+INVISIBLE = [
+    "\u200b",
+    "\u200d\u2060",
+    "\ufeff",
+    "\u00ad",
+    "\u3164",
+    "\u2800",
+    "\u034f",
+    "\ufe0f",
+    "\u115f \u1160",
+    "\u00a0",
+    "\u200f",
+]
+
+
+class TestText:
+    @pytest.mark.parametrize(("kind", "field"), LINES)
+    @pytest.mark.parametrize("control", [*CONTROLS, "\t", "\n", "\r", "\u2028", "\u2029"], ids=ascii)
+    def test_no_line_holds_a_control_character(self, kind: Callable[[str], TaskCommand], field: str, control: str) -> None:
+        rejected(kind(f"a{control}b"), "control_character", field)
+
+    @pytest.mark.parametrize("control", CONTROLS, ids=ascii)
+    def test_neither_does_a_text_of_several_lines(self, control: str) -> None:
+        rejected(DescribeTask(f"a{control}b"), "control_character", "description")
+        rejected(StartTask(reason=f"a{control}b"), "control_character", "reason")
+
+    @pytest.mark.parametrize(("kind", "field"), LINES)
+    @pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
+    def test_a_line_of_which_nothing_can_be_seen_is_empty(
+        self, kind: Callable[[str], TaskCommand], field: str, text: str
+    ) -> None:
+        rejected(kind(text), "text_empty", field)
+
+    @pytest.mark.parametrize("text", INVISIBLE, ids=ascii)
+    def test_a_reason_of_which_nothing_can_be_seen_is_none(self, text: str) -> None:
+        given(CREATED).when(StartTask(reason=text)).then(TaskStarted())
+
+    def test_lines_and_tabs_are_part_of_longer_texts(self) -> None:
+        given(CREATED).when(DescribeTask("a\r\n\tb\n")).then(TaskDescribed("a\r\n\tb\n"))
+        given(CREATED).when(StartTask(reason="a\n\tb")).then(TaskStarted(reason="a\n\tb"))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "\u05e9\u05dc\u05d5\u05dd \u200f",
+            "\u0645\u06cc\u200c\u062e\u0648",
+            "👩\u200d🚀",
+            "❤\ufe0f",
+            "e\u0301",
+            "\ue000",
+            "\U000e0fff",
+            "漢字",
+            "✓",
+            "a\u200bb",
+            "1",
+            "𐌀",
+        ],
+        ids=ascii,
+    )
+    def test_what_people_write_is_accepted_as_it_is(self, text: str) -> None:
+        given(CREATED).when(RenameTask(text)).then(TaskRenamed(text))
+
+
+class TestTaskId:
+    @pytest.mark.parametrize("version", range(1, 9))
+    def test_a_client_may_choose_a_uuid_of_any_version(self, version: int) -> None:
+        chosen = UUID(f"0195a000-0000-{version}000-8000-0000000000aa")
+        given().when(CreateTask("Ship it", task_id=chosen)).then(CREATED)
+
+    @pytest.mark.parametrize(
+        "chosen",
+        [UUID(int=0), UUID(int=2**128 - 1), UUID(int=7), UUID("0195a000-0000-0000-8000-0000000000aa")]
+        + [UUID(f"0195a000-0000-{version}000-8000-0000000000aa") for version in "9f"]
+        + [UUID(f"0195a000-0000-4000-{variant}000-0000000000aa") for variant in "07cf"],
+        ids=str,
+    )
+    def test_what_only_looks_like_one_is_refused(self, chosen: UUID) -> None:
+        given().when(CreateTask("Ship it", task_id=chosen)).then_rejected("task_id_invalid", InvalidValue, "task_id")
 
 
 class TestPriority:
