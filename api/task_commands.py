@@ -11,13 +11,15 @@ from litestar.types import ASGIApp
 from uuid_utils.compat import uuid7
 
 from api.answers import Answer, receipt_answer
-from api.body import decode_json, read_body
+from api.body import read_body
+from api.command_bodies import decode_command
 from api.documentation import HeaderParameter, PathParameter, documented
 from api.errors import BadRequest, problem_of
 from api.problem import Problem
 from api.requests import AnyRequest, command_context, log_of, resources, task_id_of
-from application.command_handler import CommandContext, IfMatch, ReceiptBody
+from application.command_handler import CommandContext, IfMatch
 from application.ports import IdempotencyKey
+from application.receipts import ReceiptBody
 from domain.task_commands import (
     AddLabel,
     AssignTask,
@@ -83,7 +85,7 @@ BODY_ERRORS: Final = {
 REFUSALS: Final = BODY_ERRORS | {
     404: ["task_not_found"],
     409: ["task_deleted", "task_closed", "labels_full", "assignees_full", "contention"],
-    412: ["precondition_failed"],
+    412: ["precondition_failed", "no_such_version"],
     422: [
         "text_empty",
         "text_too_long",
@@ -101,11 +103,12 @@ REFUSALS: Final = BODY_ERRORS | {
     **documented(
         operation_id="createTask",
         summary="Create a task",
-        description="Creates a task in the principal's workspace.",
+        description="Creates a task in the principal's workspace. A client may choose the id itself, as `task_id`, so that it "
+        "can go on with the task before this answer is there; an id that is taken is refused (409), whoever took it.",
         body=CreateTask,
         example={"title": "Write the quarterly report", "priority": "high", "labels": ["finance"]},
         responses={201: ReceiptBody},
-        errors=BODY_ERRORS | {422: REFUSALS[422]},
+        errors=BODY_ERRORS | {409: ["task_exists", "contention"], 422: [*REFUSALS[422], "task_id_invalid"]},
         parameters=[KEY, CORRELATION],
         response_headers={201: RECEIPT_HEADERS | {"Location": "The task."}},
     ),
@@ -113,15 +116,15 @@ REFUSALS: Final = BODY_ERRORS | {
 async def create_task(request: AnyRequest) -> ASGIApp:
     """POST /tasks."""
     body = await read_body(request, resources(request).settings.max_body_bytes)
-    command = decode_json(body, CreateTask)
-    receipt = await log_of(request).handler.handle(command, uuid7(), command_context(request, body))
-    return receipt_answer(receipt)
+    command = decode_command(body, CreateTask)
+    task_id = command.task_id or uuid7()
+    return receipt_answer(await log_of(request).handler.handle(command, task_id, command_context(request, body)))
 
 
 async def _issue(request: AnyRequest, kind: type[TaskCommand]) -> Answer:
     optional = kind in _WITHOUT_FIELDS
     body = await read_body(request, resources(request).settings.max_body_bytes, optional)
-    command = decode_json(b"{}" if optional and not body else body, kind)
+    command = decode_command(b"{}" if optional and not body else body, kind)
     context = command_context(request, body)
     return receipt_answer(await log_of(request).handler.handle(command, task_id_of(request), context))
 
@@ -277,7 +280,7 @@ class BatchResults(msgspec.Struct, frozen=True):
 async def batch_tasks(request: AnyRequest) -> ASGIApp:
     """POST /tasks/batch."""
     body = await read_body(request, resources(request).settings.max_batch_bytes)
-    batch = decode_json(body, Batch)
+    batch = decode_command(body, Batch)
     shared = command_context(request, body)
     handler = log_of(request).handler
     lines: dict[UUID, list[tuple[int, BatchItem]]] = {}
@@ -316,5 +319,5 @@ def _item_context(shared: CommandContext, index: int, item: BatchItem) -> Comman
         shared,
         command_id=uuid7(),
         idempotency=IdempotencyKey(f"{key.key}#{index}", key.request_hash) if key else None,
-        if_match=IfMatch(item.if_match) if item.if_match else None,
+        if_match=IfMatch((item.if_match,)) if item.if_match else None,
     )

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from domain.errors import RuleViolated, no_such_task
+from domain.errors import RuleViolated, no_such_task, task_exists
 from domain.task_commands import (
     AddLabel,
     AssignTask,
@@ -70,6 +70,7 @@ from domain.task_values import (
     accepted_labels,
     accepted_priority,
     accepted_reason,
+    accepted_task_id,
     accepted_title,
 )
 
@@ -160,7 +161,9 @@ def _addressed(state: Task | None, command: TaskCommand) -> Task:
 
 def _create(state: Task | None, command: CreateTask, now: datetime) -> tuple[TaskEvent, ...]:
     if state is not None:
-        raise RuleViolated("task_exists", "The task exists already.")
+        raise task_exists()
+    if command.task_id is not None:
+        accepted_task_id(command.task_id)
     created = TaskCreated(
         title=accepted_title(command.title),
         description=accepted_description(command.description),

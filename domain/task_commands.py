@@ -29,7 +29,7 @@ class _Command(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_fi
 
 
 class CreateTask(_Command, frozen=True, tag="create"):
-    """A new task; its title is all it needs."""
+    """A new task; its title is all it needs. `task_id` is for clients that name it themselves, offline for example."""
 
     title: Title
     description: Description = ""
@@ -37,6 +37,7 @@ class CreateTask(_Command, frozen=True, tag="create"):
     due_at: DueAt | None = None
     assignees: Assignees = ()
     labels: Labels = ()
+    task_id: UUID | None = None
 
 
 class ChangeTask(_Command, frozen=True, tag="change"):

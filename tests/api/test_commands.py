@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 from msgspec.json import decode
 
-from application.command_handler import ReceiptBody
+from application.receipts import ReceiptBody
 from domain.task_events import TaskCreated, TaskDeleted
 from tests.api.task_routes import VERBS, Route, routes
 from tests.api_world import User, World, problem
@@ -172,3 +172,51 @@ def test_a_member_may_and_an_imported_principal_may_not(world: World) -> None:
     task = world.ada.record(TaskCreated("Ship it"), TaskDeleted())
     problem(world.ada.acting_as("imported").post(f"/tasks/{task}/restore", {}), 403, "not_permitted")
     assert world.ada.acting_as("member").post(f"/tasks/{task}/restore", {}).status_code == 200
+
+
+@pytest.mark.parametrize("fraction", ["9999999", "00000001", "123456789012"])
+@pytest.mark.parametrize("point", [".", "\\u002e"])
+def test_a_moment_finer_than_a_microsecond_is_refused_instead_of_moved(world: World, fraction: str, point: str) -> None:
+    task = world.ada.task()
+    moment = f'"2027-01-31T23:59:59{point}{fraction}Z"'
+    json = {"Content-Type": "application/json"}
+    for path, body, pointer in (
+        (f"/tasks/{task}/set-due-date", f'{{"due_at":{moment}}}', "/due_at"),
+        ("/tasks", f'{{"title":"x","due_at":{moment}}}', "/due_at"),
+        ("/tasks/batch", f'{{"commands":[{{"command":{{"command":"create","title":"x","due_at":{moment}}}}}]}}', None),
+    ):
+        answer = world.ada.request("POST", path, content=body.encode(), headers=json)
+        problem(answer, 400, "invalid_body", pointer or "/commands/0/command/due_at")
+    assert len(world.api.events(task)) == 1
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("59.999999", "59.999999"), ("59.9999990000", "59.999999"), ("59.0000000", "59")])
+def test_a_moment_that_fits_into_microseconds_is_kept_however_it_is_written(world: World, sent: str, kept: str) -> None:
+    task = world.ada.task(due_at=f"2027-01-31T23:59:{sent}Z", description="at 10:00:00.12345678Z")
+    assert world.ada.shown(task)["due_at"] == f"2027-01-31T23:59:{kept}Z"
+
+
+def test_a_client_may_name_the_task_itself(world: World) -> None:
+    chosen = uuid4()
+    answer = world.ada.post("/tasks", {"title": "Ship it", "task_id": str(chosen)})
+    assert (answer.status_code, answer.json()["task_id"]) == (201, str(chosen))
+    assert answer.headers["location"].endswith(f"/tasks/{chosen}")
+    assert world.ada.shown(chosen)["title"] == "Ship it"
+
+
+def test_an_id_that_is_taken_is_refused_in_the_same_words_whoever_has_it(world: World) -> None:
+    mine, theirs = world.ada.task(), world.eve.task()
+    here, there = (world.ada.post("/tasks", {"title": "Ship it", "task_id": str(task)}) for task in (mine, theirs))
+    assert problem(here, 409, "task_exists", "/task_id")["detail"] == problem(there, 409, "task_exists")["detail"]
+    assert (len(world.api.events(mine)), len(world.api.events(theirs))) == (1, 1)
+
+
+def test_an_id_that_no_client_can_have_made_is_refused(world: World) -> None:
+    answer = world.ada.post("/tasks", {"title": "Ship it", "task_id": str(UUID(int=0))})
+    problem(answer, 422, "task_id_invalid", "/task_id")
+
+
+def test_a_retry_of_a_creation_under_a_chosen_id_brings_the_receipt_back(world: World) -> None:
+    body, key = {"title": "Ship it", "task_id": str(uuid4())}, {"Idempotency-Key": uuid4().hex}
+    first, again = (world.ada.post("/tasks", body, headers=key) for _ in range(2))
+    assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
