@@ -15,8 +15,7 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A refusal (RFC 9457). `code` is stable and meant for programs, `detail` is a sentence for people, `request_id` finds the
-    request in the log (`X-Request-Id`)."""
+    """A refusal (RFC 9457). `code` is stable and meant for programs, `detail` is a sentence for people."""
 
     type: str
     title: str
@@ -24,4 +23,4 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str
     detail: str
     errors: tuple[FieldError, ...] = ()
-    request_id: str | None = None
+    trace_id: str | None = None

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from application.authorization import authorize
 from application.ports import (
     Append,
-    Appended,
     EventStore,
     IdempotencyKey,
     LoadedTask,
@@ -21,7 +20,8 @@ from application.ports import (
     VersionConflict,
 )
 from application.principal import Principal
-from domain.errors import DomainError, InvalidValue, no_such_task
+from application.receipts import Receipt, completed, receipt_start, replayed
+from domain.errors import DomainError, InvalidValue, no_such_task, task_exists
 from domain.task import Task, decide, evolve
 from domain.task_commands import AssignTask, ChangeTask, CreateTask, ReassignTask, TaskCommand, command_fields
 from domain.task_events import TaskEvent
@@ -31,7 +31,13 @@ LONGEST_WAIT_FOR_TURN = 5.0
 """In seconds, behind other commands of this process for the same task."""
 
 
-class PreconditionFailed(Exception):
+class Refused(Exception):
+    """A refusal that is no rule of the domain. `position` is what it was decided at, where that is known."""
+
+    position: int | None = None
+
+
+class PreconditionFailed(Refused):
     """The task changed since the version in If-Match, in a field that matters to the command."""
 
     def __init__(self, version: int, fields: frozenset[str]) -> None:
@@ -40,39 +46,26 @@ class PreconditionFailed(Exception):
         self.fields = fields
 
 
-class Contention(Exception):
+class NoSuchVersion(PreconditionFailed):
+    """If-Match names no version that the task ever had: nothing that the client saw can be compared with it."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(version, frozenset())
+
+
+class Contention(Refused):
     """Other writers kept changing the task between reading and appending, again and again."""
 
 
 class IfMatch(msgspec.Struct, frozen=True):
-    """The version that the client last saw; `strict` refuses any later change, not just one of its fields."""
+    """The versions that the client would accept; `strict` refuses any later change, not just one of its fields.
 
-    version: int
-    strict: bool = False
-
-
-class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What a command returns: the task, its version after the command, the position of its last event.
-
-    `body` is the JSON exactly as it was first sent. `created` tells a creation, `changed` whether events were
-    written, and `replayed` that an idempotency key brought back an earlier answer.
+    `versions` are those of the strong entity tags in If-Match that have the form of ours. Weak ones and strange ones match
+    nothing (RFC 9110, 13.1.1), so that an empty tuple is a condition that does not hold.
     """
 
-    task_id: UUID
-    version: int
-    position: int
-    body: bytes
-    created: bool = False
-    changed: bool = True
-    replayed: bool = False
-
-
-class ReceiptBody(msgspec.Struct, frozen=True):
-    """The JSON of a receipt."""
-
-    task_id: UUID
-    version: int
-    position: int
+    versions: tuple[int, ...]
+    strict: bool = False
 
 
 class CommandContext(msgspec.Struct, frozen=True, gc=False):
@@ -154,24 +147,34 @@ class CommandHandler:
 
     async def _decided_on_log(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt:
         loaded = await self._store.load(task_id)
-        events = await self._decide(command, task_id, loaded, context)
+        try:
+            events = await self._decide(command, task_id, loaded, context)
+        except (DomainError, PreconditionFailed) as refusal:
+            # What is somebody else's leaves no trace in a refusal, and a creation cannot tell whose the id is.
+            if loaded and loaded.workspace_id == context.principal.workspace_id and not isinstance(command, CreateTask):
+                refusal.position = loaded.position
+            raise
         return await self._append(task_id, loaded, events, context)
 
     async def _decide(
         self, command: TaskCommand, task_id: UUID, loaded: LoadedTask | None, context: CommandContext
     ) -> tuple[TaskEvent, ...]:
         if loaded is not None and loaded.workspace_id != context.principal.workspace_id:
-            raise no_such_task()
+            raise task_exists() if isinstance(command, CreateTask) else no_such_task()
         if context.if_match and loaded:
             await self._require_unchanged(command, task_id, loaded, context.if_match)
         return decide(loaded.task if loaded else None, command, context.now)
 
     async def _require_unchanged(self, command: TaskCommand, task_id: UUID, loaded: LoadedTask, if_match: IfMatch) -> None:
-        if if_match.version == loaded.version:
+        if loaded.version in if_match.versions:
             return
-        touched = await self._store.touched_since(task_id, if_match.version)
+        # The newest that was seen has the fewest changes after it: what clashes with that one clashes with all.
+        seen = max((version for version in if_match.versions if 0 < version < loaded.version), default=0)
+        if not seen:
+            raise NoSuchVersion(loaded.version)
+        touched = await self._store.touched_since(task_id, seen)
         clash = touched if if_match.strict else touched & command_fields(command)
-        if clash or if_match.strict or if_match.version > loaded.version:
+        if clash or if_match.strict:
             raise PreconditionFailed(loaded.version, clash)
 
     async def _append(
@@ -183,9 +186,9 @@ class CommandHandler:
     ) -> Receipt:
         before = loaded.version if loaded else 0
         version = before + len(events)
-        start = f'{{"task_id":"{task_id}","version":{version},"position":'
+        start = receipt_start(task_id, version)
         if not events and not context.idempotency and loaded:
-            return Receipt(task_id, version, loaded.position, f"{start}{loaded.position}}}".encode(), changed=False)
+            return Receipt(task_id, version, loaded.position, completed(start, loaded.position), changed=False)
         principal = context.principal
         appended = await self._store.append(
             Append(
@@ -202,7 +205,7 @@ class CommandHandler:
             )
         )
         if appended.replayed and context.idempotency:
-            return _replayed(appended)
+            return replayed(appended.receipt)
         # A replay answers with the time of the second sending, which is not when it happened.
         if events and not appended.replayed:
             task: Task | None = loaded.task if loaded else None
@@ -218,7 +221,7 @@ class CommandHandler:
             return None
         principal = context.principal
         stored = await self._store.find_receipt(principal.workspace_id, principal.principal_id, context.idempotency)
-        return _replayed(stored) if stored else None
+        return replayed(stored.receipt) if stored else None
 
     async def _require_members(self, named: frozenset[UUID], command: TaskCommand, context: CommandContext) -> None:
         if not named <= await self._members_of(context.principal.workspace_id):
@@ -234,8 +237,3 @@ def _named_assignees(command: TaskCommand) -> frozenset[UUID]:
     if isinstance(command, ChangeTask) and command.assignees is not msgspec.UNSET:
         return frozenset(command.assignees)
     return frozenset()
-
-
-def _replayed(appended: Appended) -> Receipt:
-    body = msgspec.json.decode(appended.receipt, type=ReceiptBody)
-    return Receipt(body.task_id, body.version, body.position, appended.receipt, replayed=True)

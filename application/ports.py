@@ -80,7 +80,7 @@ class LogUnavailable(Exception):
 
 
 class EventStore(Protocol):
-    """The log as the write side sees it: PostgreSQL in service, memory for a dry run."""
+    """The log as the write side sees it."""
 
     def recall(self, stream_id: UUID) -> LoadedTask | None:
         """The task as this process last knew it; may be out of date, and None says nothing."""

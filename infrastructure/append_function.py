@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 from psycopg.sql import SQL, Composed, Identifier
 
 from application.ports import Append, Appended, IdempotencyMismatch, VersionConflict
+from application.receipts import completed, position_in
 from infrastructure.binary_arrays import Array, bytea_array, int4_array, int8_array, text_array, timestamptz_array, uuid_array
 from infrastructure.event_codec import encode
 
@@ -69,13 +70,9 @@ def read_outcomes(appends: Sequence[Append], row: Sequence[Any]) -> list[Appende
             answers.append(IdempotencyMismatch())
         elif receipt is not None:
             # The receipt is the JSON text that the log itself completed with the position.
-            answers.append(Appended(_position_of(receipt), recorded, receipt.encode(), outcome == Outcome.REPLAYED))
+            answers.append(Appended(position_in(receipt), recorded, receipt.encode(), outcome == Outcome.REPLAYED))
         else:
             position = first + len(append.events) - 1
-            body = f"{append.receipt_start}{position}}}".encode()
+            body = completed(append.receipt_start, position)
             answers.append(Appended(position, recorded, body, outcome == Outcome.REPLAYED))
     return answers
-
-
-def _position_of(receipt: str) -> int:
-    return int(receipt[receipt.rindex(":") + 1 : -1])

@@ -5,12 +5,13 @@ writes payloads. Encrypting `PERSONAL_FIELDS` per subject belongs here, before t
 subject's key erases the text while every hash stays valid.
 """
 
+from collections.abc import Mapping
 from typing import get_args
 from uuid import UUID
 
 import msgspec
 
-from domain.task_events import TaskEvent
+from domain.task_events import TOUCHED, TaskEvent
 
 SCHEMA_VERSION = 1
 """Of the payloads written now; older ones are brought up to it when they are read."""
@@ -32,6 +33,8 @@ _encode = msgspec.json.Encoder(order=None).encode
 _decode = msgspec.json.Decoder(TaskEvent).decode
 _TOPICS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(TaskEvent)}
 TOPICS = frozenset(_TOPICS.values())
+TOUCHED_BY_TOPIC: Mapping[str, frozenset[str]] = {_TOPICS[kind]: fields for kind, fields in TOUCHED.items()}
+"""The task's fields that an event changes, by its topic."""
 
 
 def encode(event: TaskEvent, subject: UUID) -> StoredPayload:  # noqa: ARG001 - the seam for keys per subject

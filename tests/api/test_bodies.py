@@ -16,7 +16,7 @@ from tests.api_world import ROOT, World, problem
 JSON = {"Content-Type": "application/json"}
 TASK_ROUTES = ["create", *VERBS, "batch"]
 ROUTES = [*TASK_ROUTES, "register", "login", "refresh"]
-OPTIONAL = {"start", "complete", "reopen", "cancel", "restore", "delete", "clear-due-date"}
+OPTIONAL = {"start", "stop", "complete", "reopen", "cancel", "restore", "delete", "clear-due-date"}
 
 every_route = pytest.mark.parametrize("name", ROUTES)
 

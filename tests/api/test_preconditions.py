@@ -47,7 +47,8 @@ def test_strict_handling_refuses_after_any_change(world: World) -> None:
 def test_a_version_that_is_not_there_yet_is_refused(world: World) -> None:
     task = world.ada.record(TaskCreated("Ship it"))
     answer = world.ada.post(f"/tasks/{task}/rename", {"title": "Sail it"}, headers=seen(2))
-    problem(answer, 412, "precondition_failed")
+    problem(answer, 412, "no_such_version", "If-Match")
+    assert answer.headers["etag"] == '"v1"'
 
 
 def test_deleting_and_completing_are_guarded_too(world: World) -> None:

@@ -9,13 +9,14 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from application.authorization import MEMBER
-from application.command_handler import CommandContext, CommandHandler, IfMatch, Receipt
+from application.command_handler import CommandContext, CommandHandler, IfMatch
 from application.ports import EventStore, IdempotencyKey
 from application.principal import Principal
+from application.receipts import Receipt
 from domain.task_commands import TaskCommand
 from domain.task_events import TaskEvent
 from infrastructure.event_store import PostgresEventStore
-from infrastructure.in_memory_event_store import InMemoryEventStore
+from tests.in_memory_event_store import InMemoryEventStore
 from tests.infrastructure.log_under_test import ANA, BEN, WORKSPACE, open_store
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from application.command_handler import CommandHandler, IfMatch, ReceiptBody
+from application.command_handler import CommandHandler, IfMatch
 from application.ports import IdempotencyMismatch
+from application.receipts import ReceiptBody
 from domain.errors import InvalidValue, NotFound, RuleViolated
 from domain.task_commands import (
     AddLabel,
@@ -22,8 +23,8 @@ from domain.task_commands import (
     TaskCommand,
 )
 from domain.task_events import TaskCreated, TaskPrioritySet, TaskRenamed
-from infrastructure.in_memory_event_store import InMemoryEventStore
 from tests.application.handler_under_test import Desk, a_desk, context
+from tests.in_memory_event_store import InMemoryEventStore
 from tests.infrastructure.log_under_test import ANA, BEN
 
 pytestmark = pytest.mark.anyio
@@ -151,8 +152,8 @@ class TestIdempotencyKey:
     async def test_a_retry_with_a_stale_if_match_gets_the_original_receipt(self, desk: Desk) -> None:
         task = uuid4()
         await desk.handle(CREATE, task)
-        original = await desk.handle(RenameTask("Sail it"), task, context("k", if_match=IfMatch(1)))
-        again = await desk.handle(RenameTask("Sail it"), task, context("k", if_match=IfMatch(1)))
+        original = await desk.handle(RenameTask("Sail it"), task, context("k", if_match=IfMatch((1,))))
+        again = await desk.handle(RenameTask("Sail it"), task, context("k", if_match=IfMatch((1,))))
         assert (again.body, again.replayed) == (original.body, True)
 
     async def test_a_refusal_does_not_use_up_its_key(self, desk: Desk) -> None:

@@ -69,7 +69,7 @@ class TestStaleMemory:
         self, desk: Desk, other: Desk, task: UUID
     ) -> None:
         await other.handle(SetPriority("high"), task)
-        assert (await desk.handle(RenameTask("a"), task, context(if_match=IfMatch(2)))).version == 3
+        assert (await desk.handle(RenameTask("a"), task, context(if_match=IfMatch((2,))))).version == 3
 
     async def test_an_accepted_decision_is_made_again_after_the_conflict(self, desk: Desk, other: Desk, task: UUID) -> None:
         await other.handle(RenameTask("Sail it"), task)
@@ -91,7 +91,7 @@ class TestStaleMemory:
     async def test_if_match_holds_against_the_log_not_the_memory(self, desk: Desk, other: Desk, task: UUID) -> None:
         await other.handle(RenameTask("Sail it"), task)
         with pytest.raises(PreconditionFailed):
-            await desk.handle(RenameTask("Row it"), task, context(if_match=IfMatch(1)))
+            await desk.handle(RenameTask("Row it"), task, context(if_match=IfMatch((1,))))
         assert await desk.version(task) == 2
 
 

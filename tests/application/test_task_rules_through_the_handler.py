@@ -11,7 +11,6 @@ import pytest
 from application.ports import NewEvent
 from domain.task_commands import TaskCommand
 from domain.task_events import TaskEvent
-from infrastructure.in_memory_event_store import InMemoryEventStore
 from tests.application.handler_under_test import Desk, a_desk, context
 from tests.domain.test_task_lifecycle import (
     TestCancelTask,
@@ -26,6 +25,7 @@ from tests.domain.test_task_lifecycle import (
     TestStartTask,
     TestStopTask,
 )
+from tests.in_memory_event_store import InMemoryEventStore
 from tests.infrastructure.log_under_test import an_append
 from tests.specification import at_level
 

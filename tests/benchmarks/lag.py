@@ -12,7 +12,7 @@ import msgspec
 import redis.asyncio
 import uvloop
 
-from application.command_handler import ReceiptBody
+from application.receipts import ReceiptBody
 from infrastructure.redis_client import READ_MODELS, applied_channel, async_client
 from infrastructure.settings import Settings
 from projections import HOT

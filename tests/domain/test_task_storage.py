@@ -10,6 +10,7 @@ from domain.task_commands import ChangeTask, LogActivity, StartTask, command_fie
 from domain.task_events import (
     PERSONAL_FIELDS,
     TASK_FIELDS,
+    TOUCHED,
     TaskActivityLogged,
     TaskAssigned,
     TaskCancelled,
@@ -88,6 +89,10 @@ def test_every_free_text_but_labels_is_declared_personal() -> None:
 
 def test_the_task_fields_are_those_of_the_state() -> None:
     assert set(Task.__struct_fields__) == TASK_FIELDS
+
+
+def test_every_event_says_which_fields_it_touches() -> None:
+    assert set(TOUCHED) == set(get_args(TaskEvent))
 
 
 def test_creating_touches_every_field() -> None:

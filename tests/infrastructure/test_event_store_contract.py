@@ -9,7 +9,7 @@ import pytest
 from application.ports import Append, Appended, EventStore, IdempotencyMismatch, NewEvent, VersionConflict
 from domain.task import Task
 from domain.task_events import TaskCreated, TaskPrioritySet, TaskRenamed
-from infrastructure.in_memory_event_store import InMemoryEventStore
+from tests.in_memory_event_store import InMemoryEventStore
 from tests.infrastructure.log_under_test import (
     ANA,
     BEN,

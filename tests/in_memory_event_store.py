@@ -1,4 +1,4 @@
-"""The event store without a server, for dry runs: the same answers as the log's, forgotten when it goes."""
+"""The event store without a server: the same answers as the log's, forgotten when it goes."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from application.ports import (
     NewEvent,
     VersionConflict,
 )
+from application.receipts import completed
 from domain.envelope import RecordedEvent
 from domain.task_events import TaskEvent, touched_fields
 from infrastructure.event_codec import decode, encode
@@ -130,4 +131,4 @@ class InMemoryEventStore:
 
 
 def _answer(append: Append, position: int, recorded_at: datetime, *, replayed: bool) -> Appended:
-    return Appended(position, recorded_at, f"{append.receipt_start}{position}}}".encode(), replayed)
+    return Appended(position, recorded_at, completed(append.receipt_start, position), replayed)

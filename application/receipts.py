@@ -1,0 +1,57 @@
+"""What a command answers with. The JSON of a receipt is made, completed and read here and nowhere else in Python.
+
+Its position is known to the log alone, so an append carries everything up to it, and whoever stores the append completes it
+with the position and the closing brace (in PostgreSQL the function `append_events`).
+"""
+
+from uuid import UUID
+
+import msgspec
+
+
+class Receipt(msgspec.Struct, frozen=True, gc=False):
+    """What a command returns: the task, its version after the command, the position of its last event.
+
+    `body` is the JSON exactly as it was first sent. `created` tells a creation, `changed` whether events were
+    written, and `replayed` that an idempotency key brought back an earlier answer.
+    """
+
+    task_id: UUID
+    version: int
+    position: int
+    body: bytes
+    created: bool = False
+    changed: bool = True
+    replayed: bool = False
+
+
+class ReceiptBody(msgspec.Struct, frozen=True):
+    """The JSON of a receipt."""
+
+    task_id: UUID
+    version: int
+    position: int
+
+
+_decode = msgspec.json.Decoder(ReceiptBody).decode
+
+
+def receipt_start(task_id: UUID, version: int) -> str:
+    """The receipt's JSON up to the position."""
+    return f'{{"task_id":"{task_id}","version":{version},"position":'
+
+
+def completed(start: str, position: int) -> bytes:
+    """The JSON that begins with `start`."""
+    return b"%b%d}" % (start.encode(), position)
+
+
+def position_in(receipt: str) -> int:
+    """The position with which a JSON text ends that was completed so."""
+    return int(receipt[receipt.rindex(":") + 1 : -1])
+
+
+def replayed(receipt: bytes) -> Receipt:
+    """The receipt of an earlier command, from its JSON."""
+    body = _decode(receipt)
+    return Receipt(body.task_id, body.version, body.position, receipt, replayed=True)
