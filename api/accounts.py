@@ -9,13 +9,12 @@ from litestar import Response, Router, get, post
 
 from api.body import decode_body
 from api.documentation import CookieParameter, documented
+from api.requests import AnyRequest, principal
 from api.sessions import (
     REFRESH_COOKIE,
     TOKEN_ERRORS,
-    AnyRequest,
     accounts,
     list_sessions,
-    principal,
     refresh_cookie,
     revoke_all_sessions,
     revoke_session,

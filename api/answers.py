@@ -18,27 +18,48 @@ class CompleteHeaders(list[tuple[bytes, bytes]]):
 
 
 class Answer:
-    """An ASGI response that is already bytes: nothing of it is serialised, merged or copied again."""
+    """An ASGI response that is already bytes: nothing of it is serialised, merged or copied again.
+
+    `position` is the one that the answer was decided on, None where it was decided on nothing of the log.
+    """
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, body: bytes, position: int, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    def __init__(
+        self, body: bytes, position: int | None, status: int = 200, headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
         self.body = body
         self.status = status
         self.headers = CompleteHeaders(
             (
                 (b"content-type", b"application/json"),
                 (b"content-length", b"%d" % len(body)),
-                (b"x-position", b"%d" % position),
                 *SECURITY_HEADERS,
                 *headers,
             )
         )
+        if position is not None:
+            self.headers.append((b"x-position", b"%d" % position))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send it."""
         await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+class Bare:
+    """An ASGI response without a body."""
+
+    __slots__ = ("headers", "status")
+
+    def __init__(self, status: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        self.status = status
+        self.headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Asset:

@@ -11,11 +11,11 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from api.accounts import account_routes
 from api.analytics import get_flow
-from api.authentication import Edge
 from api.cursors import CursorSigner
-from api.errors import handle_exception
+from api.edge import Edge
 from api.health import healthz, readyz
 from api.history import get_changes, get_history, list_members
+from api.log_lines import log_to_standard_error
 from api.openapi import openapi_document, openapi_route
 from api.task_commands import COMMAND_ROUTES, batch_tasks, change_task, create_task, delete_task
 from api.tasks import count_tasks, get_task, list_tasks
@@ -36,12 +36,15 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
     """The ASGI application. `settings` are read from the environment where they are not given."""
     chosen = settings or load_settings()
     arm(chosen.failpoint)
+    log_to_standard_error()
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with opener(chosen) as resources:
             app.state.resources = resources
             app.state.cursors = CursorSigner(chosen)
+            # Only now: whoever builds on this application may have registered more.
+            edge.learn_routes()
             # What was made until here lives as long as the process: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()
@@ -50,12 +53,12 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
     app = Litestar(
         route_handlers=[*_documented_routes(), openapi_route(describe), docs_page, docs_script],
         lifespan=[lifespan],
-        exception_handlers={Exception: handle_exception},
         openapi_config=None,
         request_max_body_size=chosen.max_batch_bytes,
         debug=False,
     )
-    app.asgi_handler = Edge(app.asgi_handler)
+    edge = Edge(app)
+    app.asgi_handler = edge
     return app
 
 

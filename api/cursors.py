@@ -1,16 +1,19 @@
-"""Opaque cursors: where a page ended, signed, and bound to the workspace and the query that it belongs to."""
+"""Cursors: opaque ones of a page's end, signed and bound to workspace and query; and places in the log that clients keep."""
 
 import hmac
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from api.errors import BadRequest
+from infrastructure.log_places import DIGITS, Place
 from infrastructure.settings import Settings
 from projections.task_list import ListCursor
 
@@ -64,3 +67,16 @@ def _text(raw: bytes) -> str:
 
 def _mac(key: bytes, workspace_id: UUID, query: bytes, payload: bytes) -> bytes:
     return hmac.digest(key, workspace_id.bytes + sha256(query).digest() + payload, "sha256")[:MAC_BYTES]
+
+
+PLACE_PATTERN: Final = rf"^[0-9]{{1,18}}(\.[0-9a-f]{{{DIGITS}}})?$"
+_PLACE: Final = re.compile(PLACE_PATTERN.removesuffix("$") + r"\Z", re.ASCII)
+
+
+def place_of(text: str, name: str, otherwise: str = "") -> Place:
+    """The place in the log that a parameter names: a position, or a position with the digits of its event's hash."""
+    if not _PLACE.match(text):
+        detail = f"{name} takes a position such as 1534, or a cursor such as 1534.fd5650b2{otherwise}"
+        raise BadRequest(400, "invalid_parameter", detail, name)
+    position, _, digits = text.partition(".")
+    return Place(int(position), digits or None)

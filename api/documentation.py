@@ -201,7 +201,7 @@ def documented(  # noqa: PLR0913 (all by name, most left out)
     JSON value, or `{name: Example}` for several. `errors` is a list of statuses, or better a mapping from
     status to the codes that come with it. `response_headers` is a mapping from status to names to
     descriptions. `public` marks a route that needs no access token, for OpenAPI and for the authentication
-    (`exclude_from_auth`).
+    (`opt["public"]`).
     """
     specs = {status: _spec(status, type_) for status, type_ in (responses or {}).items()}
     codes = dict(errors) if isinstance(errors, Mapping) else dict.fromkeys(errors, ())
@@ -222,7 +222,8 @@ def documented(  # noqa: PLR0913 (all by name, most left out)
         "operation_class": operation,
         "responses": specs,
     }
-    return described_route | ({"exclude_from_auth": True} if public else {})
+    names = frozenset(parameter.name for parameter in additions.parameters if parameter.location == "query")
+    return described_route | {"query_names": names} | ({"public": True} if public else {})
 
 
 def _spec(status: int, type_: Any) -> ResponseSpec:

@@ -1,37 +1,43 @@
 """From refusals to RFC 9457 problem documents. The only place that knows which refusal has which status."""
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
-from uuid import uuid4
 
 import msgspec
 import psycopg
-from litestar import Request, Response
 from litestar.exceptions import HTTPException
 from psycopg_pool import PoolTimeout
 
-from api.problem import PROBLEM_JSON, FieldError, Problem
+from api.problem import FieldError, Problem
 from application.command_handler import Contention, NoSuchVersion, PreconditionFailed
 from application.ports import IdempotencyMismatch, LogUnavailable
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, NotPermitted, RuleViolated
-from infrastructure.task_reads import AheadOfLog, NotYetApplied
+from infrastructure.log_places import AheadOfLog, AnotherHistory
+from infrastructure.task_reads import NotYetApplied
 from infrastructure.unavailable import Overloaded, Unavailable
-
-logger = logging.getLogger("taskmaster.api")
 
 
 class BadRequest(Exception):
     """The request itself is malformed; `pointer` is a JSON pointer into the body, or names a parameter."""
 
-    def __init__(self, status: int, code: str, detail: str, pointer: str | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, pointer: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.pointer = pointer
+        self.headers = headers or {}
 
+
+EDGE_CODES: Mapping[int, tuple[str, ...]] = {
+    400: ("unknown_parameter", "invalid_query"),
+    404: ("not_found",),
+    405: ("method_not_allowed",),
+    500: ("internal_error",),
+}
+"""By status, what any route at all can answer, because it is refused before the route's own code or instead of it."""
 
 _DOMAIN: dict[type[DomainError], int] = {
     RuleViolated: 409,
@@ -54,8 +60,19 @@ def _challenge(code: str) -> str:
     return 'Bearer error="invalid_token"' if presented else "Bearer"
 
 
-def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:  # noqa: PLR0911 - one table, one line a refusal
-    """The problem document for an exception, with its headers; 500 without details for what nobody foresaw."""
+def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
+    """The problem document for an exception, with its headers; 500 without details for what nobody foresaw.
+
+    An exception that was decided at a position of the log carries it as `position`, and the refusal says so (`X-Position`).
+    """
+    found, headers = _problem_of(error)
+    position = getattr(error, "position", None)
+    if isinstance(position, int):
+        headers.setdefault("X-Position", str(position))
+    return found, headers
+
+
+def _problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:  # noqa: PLR0911 - one table, one line a refusal
     match error:
         case DomainError():
             status = _DOMAIN[type(error)]
@@ -63,25 +80,19 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:  # noqa: PLR
             headers = {"WWW-Authenticate": _challenge(error.code)} if status == 401 else {}
             return problem(status, error.code, error.message, pointer), headers
         case BadRequest():
-            return problem(error.status, error.code, error.detail, error.pointer), {}
-        case NoSuchVersion():
-            detail = f"{error}; If-Match names no version that it ever had"
-            return problem(412, "no_such_version", detail, "If-Match"), {"ETag": f'"v{error.version}"'}
+            return problem(error.status, error.code, error.detail, error.pointer), dict(error.headers)
         case PreconditionFailed():
-            fields = ", ".join(sorted(error.fields))
-            detail = f"{error}; changed since the version in If-Match: {fields or 'something'}"
-            return problem(412, "precondition_failed", detail), {"ETag": f'"v{error.version}"'}
+            return _precondition_failed(error), {"ETag": f'"v{error.version}"'}
         case IdempotencyMismatch():
             return problem(422, "idempotency_key_reused", "this Idempotency-Key was used for another request"), {}
         case Contention():
             return problem(409, "contention", "too many others were changing this task; try again"), {"Retry-After": "1"}
         case NotYetApplied():
-            return problem(503, "not_yet_applied", str(error)), {
-                "Retry-After": "1",
-                "X-Position": str(error.position),
-            }
+            return problem(503, "not_yet_applied", str(error)), {"Retry-After": "1"}
         case AheadOfLog():
-            return problem(422, "position_in_the_future", str(error), "min_position"), {"X-Position": str(error.head)}
+            return problem(422, "position_in_the_future", str(error), error.parameter), {"X-Position": str(error.head)}
+        case AnotherHistory():
+            return problem(409, "another_history", str(error), error.parameter), {}
         case LogUnavailable():
             detail = "the log cannot be reached; whether a command was stored is settled by its Idempotency-Key"
             return problem(503, "log_unavailable", detail), {"Retry-After": "1"}
@@ -91,6 +102,13 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:  # noqa: PLR
             return _of_litestar(error)
         case _:
             return problem(500, "internal_error", "something went wrong on our side"), {}
+
+
+def _precondition_failed(error: PreconditionFailed) -> Problem:
+    if isinstance(error, NoSuchVersion):
+        return problem(412, "no_such_version", f"{error}; If-Match names no version that it ever had", "If-Match")
+    fields = ", ".join(sorted(error.fields))
+    return problem(412, "precondition_failed", f"{error}; changed since the version in If-Match: {fields or 'something'}")
 
 
 def _of_litestar(error: HTTPException) -> tuple[Problem, dict[str, str]]:
@@ -103,12 +121,3 @@ def _of_litestar(error: HTTPException) -> tuple[Problem, dict[str, str]]:
         FieldError(str(item.get("key", "")), str(item.get("message", ""))) for item in extra if isinstance(item, Mapping)
     )
     return msgspec.structs.replace(found, errors=errors), headers
-
-
-def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Response[Problem]:
-    """Litestar's exception handler for everything."""
-    found, headers = problem_of(error)
-    if found.status >= 500 and found.code == "internal_error":
-        found = msgspec.structs.replace(found, trace_id=uuid4().hex)
-        logger.error("trace %s: %s %s", found.trace_id, request.method, request.url.path, exc_info=error)
-    return Response(found, status_code=found.status, media_type=PROBLEM_JSON, headers=headers)

@@ -49,10 +49,9 @@ class Readiness(msgspec.Struct, frozen=True):
     "/healthz",
     **documented(operation_id="healthz", summary="Is the process alive", responses={200: Alive}, public=True),
 )
-async def healthz(request: AnyRequest) -> ASGIApp:
+async def healthz() -> ASGIApp:
     """GET /healthz."""
-    position = max((log.positions.newest for log in resources(request).logs.values()), default=0)
-    return Answer(msgspec.json.encode(Alive()), position)
+    return Answer(msgspec.json.encode(Alive()), None)
 
 
 @get(
@@ -70,7 +69,7 @@ async def readyz(request: AnyRequest) -> ASGIApp:
     try:
         ready = await _readiness(log)
     except (LogUnavailable, psycopg.Error, PoolTimeout):
-        return Answer(msgspec.json.encode(Readiness("unavailable", log.name, 0, "unknown", [])), 0, 503)
+        return Answer(msgspec.json.encode(Readiness("unavailable", log.name, 0, "unknown", [])), None, 503)
     return Answer(msgspec.json.encode(ready), ready.head)
 
 

@@ -15,7 +15,8 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A refusal (RFC 9457). `code` is stable and meant for programs, `detail` is a sentence for people."""
+    """A refusal (RFC 9457). `code` is stable and meant for programs, `detail` is a sentence for people, `request_id` finds the
+    request in the log (`X-Request-Id`)."""
 
     type: str
     title: str
@@ -23,4 +24,4 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str
     detail: str
     errors: tuple[FieldError, ...] = ()
-    trace_id: str | None = None
+    request_id: str | None = None

@@ -1,6 +1,7 @@
 """What the routes read off a request: who asks, conditions, keys, positions."""
 
 import re
+from collections.abc import Container
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -74,7 +75,7 @@ def command_context(request: AnyRequest, body: bytes = b"") -> CommandContext:
         scope["user"],
         datetime.now(UTC),
         command_id,
-        _uuid(reference, "X-Correlation-Id") if reference else command_id,
+        command_id if reference is None else required_uuid(reference, "X-Correlation-Id", "invalid_uuid"),
         None,
         _idempotency(key, scope, body) if key is not None else None,
         _if_match(if_match, prefer) if if_match is not None else None,
@@ -109,19 +110,31 @@ def matches(if_none_match: str | None, etag: str) -> bool:
     return if_none_match.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
 
 
-def _uuid(text: str, name: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise BadRequest(400, "invalid_uuid", f"{name} must be a UUID", name) from None
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}").fullmatch
+
+
+def uuid_of(text: str) -> UUID | None:
+    """The UUID in its one textual form, 8-4-4-4-12 hexadecimal digits (RFC 9562, 4); None for anything else.
+
+    `uuid.UUID` itself also takes braces, `urn:`, `0x`, digits of other scripts and hyphens wherever they stand.
+    """
+    return UUID(text) if _UUID(text) else None
+
+
+def required_uuid(text: str, name: str, code: str = "invalid_parameter") -> UUID:
+    """The UUID that the parameter or header `name` must be."""
+    found = uuid_of(text)
+    if found is None:
+        raise BadRequest(400, code, f"{name} must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057", name)
+    return found
 
 
 def task_id_of(request: AnyRequest) -> UUID:
     """The task in the path. What cannot be an id names no task."""
-    try:
-        return UUID(request.scope["path_params"]["task_id"])
-    except ValueError:
-        raise no_such_task() from None
+    found = uuid_of(request.scope["path_params"]["task_id"])
+    if found is None:
+        raise no_such_task()
+    return found
 
 
 def query_of(request: AnyRequest, *known: str) -> dict[str, list[str]]:
@@ -129,6 +142,12 @@ def query_of(request: AnyRequest, *known: str) -> dict[str, list[str]]:
     raw: bytes = request.scope["query_string"]
     if not raw:
         return {}
+    read: dict[str, list[str]] | None = request.scope["state"].get("query")
+    return read if read is not None and read.keys() <= set(known) else read_query(raw, known)
+
+
+def read_query(raw: bytes, known: Container[str]) -> dict[str, list[str]]:
+    """The same from the raw query string. The edge reads it for every route, with what the registration says is known."""
     found: dict[str, list[str]] = {}
     if b"%00" in raw or len(raw) > 8192:
         raise BadRequest(400, "invalid_query", "the query is too long or contains U+0000")

@@ -1,20 +1,18 @@
 """Routes for the user's sessions, and what the account routes share with them."""
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar import Request, delete, get
+from litestar import delete, get
 from litestar.datastructures import Cookie
 
 from api.documentation import QueryParameter, documented
+from api.requests import AnyRequest, principal, query_of, uuid_of
 from application.account_records import Session
 from application.accounts import Accounts
 from application.principal import Principal
-from domain.errors import InvalidValue
-
-AnyRequest = Request[Any, Any, Any]
+from domain.errors import InvalidValue, NotFound
 
 REFRESH_COOKIE = "tm_refresh"
 COOKIE_PATH = "/api/v1/auth"
@@ -43,12 +41,6 @@ def accounts(request: AnyRequest) -> Accounts:
     """The account use cases of this process."""
     opened: Accounts = request.app.state.resources.accounts
     return opened
-
-
-def principal(request: AnyRequest) -> Principal:
-    """Who asks; set by the authentication."""
-    user: Principal = request.user
-    return user
 
 
 def refresh_cookie(request: AnyRequest, token: str, lasts: int) -> Cookie:
@@ -81,7 +73,7 @@ async def list_sessions(request: AnyRequest) -> Sessions:
 
 
 @delete(
-    "/auth/sessions/{session_id:uuid}",
+    "/auth/sessions/{session_id:str}",
     status_code=204,
     **documented(
         operation_id="revokeSession",
@@ -92,7 +84,9 @@ async def list_sessions(request: AnyRequest) -> Sessions:
 )
 async def revoke_session(request: AnyRequest) -> None:
     """Revoke one session."""
-    session_id: UUID = request.path_params["session_id"]
+    session_id = uuid_of(request.scope["path_params"]["session_id"])
+    if session_id is None:
+        raise NotFound("session_not_found", "There is no such live session.")
     await accounts(request).revoke_session(principal(request), session_id)
 
 
@@ -111,7 +105,7 @@ async def revoke_session(request: AnyRequest) -> None:
 )
 async def revoke_all_sessions(request: AnyRequest) -> None:
     """Revoke all sessions, or all but the current one."""
-    current = request.query_params.getall("current", ["true"])
+    current = query_of(request, "current").get("current", ["true"])
     if current not in (["true"], ["false"]):
         raise InvalidValue("current_invalid", "`current` is `true` or `false`, once.", "current")
     await accounts(request).revoke_all_sessions(principal(request), keep_current=current == ["false"])

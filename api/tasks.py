@@ -1,5 +1,6 @@
 """Routes that read tasks: one task (now or as of any moment), lists, counts."""
 
+import re
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Annotated, Final, get_args
@@ -10,15 +11,16 @@ from litestar import get
 from litestar.types import ASGIApp
 
 from api.answers import Answer
-from api.cursors import CursorSigner
+from api.cursors import CursorSigner, place_of
 from api.documentation import HeaderParameter, QueryParameter, documented
 from api.errors import BadRequest
 from api.requests import AnyRequest, header, integer, log_of, matches, one, principal, query_of, task_id_of, wait_of
 from api.task_commands import ID
-from domain.errors import NotFound, no_such_task
+from domain.errors import InvalidValue, NotFound, no_such_task
 from domain.task_values import Priority, Status
-from infrastructure.event_store import ANY_VERSION
+from infrastructure.log_places import Place
 from infrastructure.task_reads import Wait
+from infrastructure.time_travel import ANY_VERSION, Moment
 from projections.hot_tasks import PAGE_SIZE, HotPage
 from projections.task_list import ListCursor, Sort, TaskQuery
 from projections.task_views import TaskDetail, TaskSummary, detail_json
@@ -38,6 +40,7 @@ X_POSITION: Final = {"X-Position": "The position that this answer reflects."}
 READ_ERRORS: Final = {
     400: ["unknown_parameter", "invalid_parameter", "repeated_parameter", "invalid_query"],
     401: ["missing_token", "invalid_token", "token_expired", "session_revoked"],
+    409: ["another_history"],
     422: ["position_in_the_future"],
     503: ["not_yet_applied", "unavailable", "log_unavailable"],
 }
@@ -51,7 +54,7 @@ READ_ERRORS: Final = {
         description="As it is now, or as it was: at its own `version`, or `as_of` an instant or a global position. Deleted "
         "tasks are answered with `deleted: true`.",
         responses={200: TaskDetail},
-        errors=READ_ERRORS | {404: ["task_not_found", "version_not_found"]},
+        errors=READ_ERRORS | {404: ["task_not_found", "version_not_found"], 422: [*READ_ERRORS[422], "instant_in_the_future"]},
         parameters=[
             ID,
             MIN_POSITION,
@@ -61,7 +64,12 @@ READ_ERRORS: Final = {
                 Annotated[int, msgspec.Meta(ge=1)],
                 "The task as its event of this version left it.",
             ),
-            QueryParameter("as_of", str, "An RFC 3339 instant (by when things happened) or a position in the log."),
+            QueryParameter(
+                "as_of",
+                str,
+                "An RFC 3339 instant (by when things happened), a position in the log, or a cursor of `changes`; none may "
+                "lie in the future.",
+            ),
             HeaderParameter("If-None-Match", str, "Answer 304 if the task is still at this ETag."),
         ],
         response_headers={200: X_POSITION | {"ETag": "The task's version."}},
@@ -85,21 +93,35 @@ async def get_task(request: AnyRequest) -> ASGIApp:
 
 async def _task_as_of(request: AnyRequest, task_id: UUID, query: dict[str, list[str]]) -> Answer:
     version = integer(query, "version", ANY_VERSION, 1)
-    moment, position = _moment(one(query, "as_of"))
-    document = await log_of(request).store.document(task_id, version, moment, position)
-    if document is None or document.workspace_id != principal(request).workspace_id:
+    moment, place = _moment(version, one(query, "as_of"))
+    store = log_of(request).store
+    past = await store.as_of(principal(request).workspace_id, task_id, moment)
+    # Whose the task is comes before all else: what is not the asker's is not there, whatever was asked about it.
+    if past is None:
         raise no_such_task()
-    if version not in (ANY_VERSION, document.version) and moment is None and position is None:
-        raise NotFound("version_not_found", f"the task has only {document.version} versions", "version")
+    if place is not None:
+        await store.require_place(place, "as_of")
+    if moment.instant is not None and await store.is_in_the_future(moment.instant):
+        detail = "as_of lies in the future: what will have happened by then is not known"
+        raise InvalidValue("instant_in_the_future", detail, "as_of")
+    if past.versions < version != ANY_VERSION:
+        raise NotFound("version_not_found", f"the task has only {past.versions} versions", "version")
+    if past.document is None:
+        raise no_such_task()
+    document = past.document
     return Answer(detail_json(document), document.position, 200, ((b"etag", b'"v%d"' % document.version),))
 
 
-def _moment(text: str | None) -> tuple[datetime | None, int | None]:
-    if text is None:
-        return None, None
-    if text.isascii() and text.isdigit() and len(text) < 19:
-        return None, int(text)
-    return _instant("as_of", text, " or a position"), None
+_PLACE_LIKE: Final = re.compile(r"[0-9]+(\.\w*)?", re.ASCII)
+
+
+def _moment(version: int, as_of: str | None) -> tuple[Moment, Place | None]:
+    if as_of is None:
+        return Moment(version), None
+    if _PLACE_LIKE.fullmatch(as_of):
+        place = place_of(as_of, "as_of", " or an RFC 3339 instant with offset")
+        return Moment(version, place.position), place
+    return Moment(version, None, _instant("as_of", as_of, " or a position")), None
 
 
 def _instant(name: str, text: str, otherwise: str = "") -> datetime:

@@ -43,13 +43,13 @@ def _script() -> tuple[bytes, str]:
     return content, f'"{sha256(content).hexdigest()[:32]}"'
 
 
-@get("/docs", exclude_from_auth=True, sync_to_thread=False)
+@get("/docs", public=True, sync_to_thread=False)
 def docs_page() -> ASGIApp:
     """GET /docs."""
     return Asset(_PAGE, b"text/html; charset=utf-8", ((b"content-security-policy", _POLICY),))
 
 
-@get(SCRIPT_PATH, exclude_from_auth=True)
+@get(SCRIPT_PATH, public=True)
 async def docs_script(request: AnyRequest) -> ASGIApp:
     """GET /docs/rapidoc-min.js: a day without asking, then 304 as long as it is the same."""
     content, etag = _script()

@@ -4,13 +4,13 @@
 class DomainError(Exception):
     """A refusal with a stable machine-readable `code`, a sentence for a person and, where one is to blame, a `field`.
 
-    `position` is the place in the log that it was decided at, where it was decided on anything in the log that the principal
-    may see.
+    `position` is where the log stood when it was decided, None where the decision rests on nothing of the log.
     """
+
+    position: int | None = None
 
     def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
-        self.position: int | None = None
         self.code = code
         self.message = message
         self.field = field

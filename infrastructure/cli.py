@@ -1,17 +1,20 @@
 """The command line: `taskmaster …`, or `python -m infrastructure.cli …`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+import psycopg
 import rich_click as click
 
 from infrastructure import processes
-from infrastructure.connection_check import check_servers
+from infrastructure.connection_check import check_postgres, check_redis, one_line
 from infrastructure.local_home import LocalServiceError
 from infrastructure.local_services import reachable_services
 from infrastructure.migrate import migrate
-from infrastructure.settings import ConfigurationError, load_settings, require_secret
+from infrastructure.settings import ConfigurationError, Settings, load_settings, require_secret
 
 BAD_CONFIGURATION = 2
 
@@ -24,6 +27,9 @@ def main() -> None:
         taskmaster()
     except (ConfigurationError, LocalServiceError) as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(BAD_CONFIGURATION)
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        click.echo(f"error: DATABASE_URL: {one_line(error)}", err=True)
         sys.exit(BAD_CONFIGURATION)
 
 
@@ -56,9 +62,8 @@ def work() -> None:
 @taskmaster.command("migrate")
 def migrate_command() -> None:
     """Bring the database's schemas up to date."""
-    configured = load_settings()
-    check_servers(configured)
-    with reachable_services(configured) as settings:
+    with _reached(redis=False) as settings:
+        check_postgres(settings.database_url)
         applied = migrate(settings.database_url, [settings.log_name])
     for name in applied:
         click.echo(f"applied {name}")
@@ -77,14 +82,14 @@ def status(as_json: bool) -> None:
 @click.argument("name")
 def rebuild(name: str) -> None:
     """Build the read model NAME again from the whole log."""
-    _operate("rebuild", name=name)
+    _operate("rebuild", redis=name in import_module("infrastructure.projection_operations").IN_REDIS, name=name)
 
 
 @taskmaster.command()
 @click.option("--replay", is_flag=True, help="Apply them again, after the fix.")
 def parked(replay: bool) -> None:
     """List the events that projections had to set aside."""
-    _operate("parked", replay=replay)
+    _operate("parked", redis=replay, replay=replay)
 
 
 @taskmaster.command()
@@ -128,13 +133,22 @@ def tickets(file: Path, mapping: str, email: str, dry_run: bool, report: Path | 
     _operate("import_tickets", request=request, report=report)
 
 
-def _operate(operation: str, /, **options: object) -> None:
+def _operate(operation: str, /, *, redis: bool = False, **options: object) -> None:
+    """Run an operation on a log that is there and of this release, with an embedded Valkey only where it needs one."""
     # Imported when asked for: the commands that start and stop processes shall not wait for all of it.
     operate = getattr(import_module("infrastructure.operations"), operation)
-    configured = load_settings()
-    check_servers(configured)
-    with reachable_services(configured) as settings:
+    with _reached(redis=redis) as settings:
+        check_postgres(settings.database_url, settings.log_name)
         sys.exit(operate(settings, **options))
+
+
+@contextmanager
+def _reached(*, redis: bool) -> Iterator[Settings]:
+    configured = load_settings()
+    if configured.redis_url and redis:
+        check_redis(configured.redis_url)
+    with reachable_services(configured, redis=redis) as settings:
+        yield settings
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""Asks both servers for an answer before anything is started that would need them."""
+"""Asks the configured servers for an answer before anything is started that would need them."""
 
 import psycopg
 import redis
 
-from infrastructure.migrate import check_server
+from infrastructure.migrate import check_migrated, check_server
 from infrastructure.settings import ConfigurationError, Settings
 
 # Also the bound of a whole attempt as far as one address goes: a wrong URL is told within five seconds.
 CONNECT_SECONDS = 4
 OLDEST_REDIS = (6, 2)
+
+
+class RedisAway(ConfigurationError):
+    """Redis gives no answer. Whoever can do without it for a while may go on."""
 
 
 def check_servers(settings: Settings) -> None:
@@ -17,34 +21,47 @@ def check_servers(settings: Settings) -> None:
     Servers without a URL are not looked at. No message repeats a URL, because it may hold a password.
     """
     if settings.database_url:
-        _check_postgres(settings.database_url)
+        check_postgres(settings.database_url)
     if settings.redis_url:
-        _check_redis(settings.redis_url)
+        check_redis(settings.redis_url)
 
 
-def _check_postgres(url: str) -> None:
+def check_postgres(url: str, log_name: str | None = None) -> None:
+    """Raise ConfigurationError for a server that does not answer or must not be used; with `log_name` also for a database whose
+    schemas are not those of this release."""
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS, autocommit=True) as connection:
             check_server(connection)
-    except psycopg.OperationalError as error:
-        raise ConfigurationError(f"DATABASE_URL: {_one_line(error)}") from None
+            if log_name is not None:
+                check_migrated(connection, log_name)
+    except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as error:
+        raise ConfigurationError(f"DATABASE_URL: {one_line(error)}") from None
     except psycopg.Error:
         raise ConfigurationError("DATABASE_URL: not a PostgreSQL connection string") from None
 
 
-def _check_redis(url: str) -> None:
+def check_redis(url: str) -> None:
+    """Raise RedisAway for a server that does not answer, another ConfigurationError for one that must not be used."""
     try:
         client = redis.Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS, retry=None)
     except ValueError:
         raise ConfigurationError("REDIS_URL: not a redis://, rediss:// or unix:// URL") from None
     try:
         with client:
-            version = str(client.info("server")["redis_version"])
+            _check_redis_server(client)
+    except (redis.AuthenticationError, redis.ResponseError) as error:
+        raise ConfigurationError(f"REDIS_URL: {one_line(error)}") from None
     except redis.RedisError as error:
-        raise ConfigurationError(f"REDIS_URL: {_one_line(error)}") from None
+        raise RedisAway(f"REDIS_URL: {one_line(error)}") from None
+
+
+def _check_redis_server(client: redis.Redis) -> None:
+    """What of a server that answers makes it one that must not be used."""
+    version = str(client.info("server")["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
         raise ConfigurationError(f"REDIS_URL: Redis 6.2 or newer is needed, the server is {version}")
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What the error says, without its line ends."""
     return " ".join(str(error).split())

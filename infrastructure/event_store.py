@@ -1,10 +1,10 @@
 """The event store of one log as the API uses it: append in groups, read by stream or position."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import reduce
-from typing import LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -23,11 +23,11 @@ from domain.task_events import TASK_FIELDS
 from infrastructure.event_codec import TOUCHED_BY_TOPIC
 from infrastructure.event_rows import AFTER_POSITION, OF_STREAM, TaskRecord, recorded_event
 from infrastructure.group_commit import GroupCommitAppender
+from infrastructure.log_places import Place, is_in_the_future, require_place
 from infrastructure.postgres import AsyncPool, connect, log_schema
-from projections.task_document import TaskDocument, fold
-from projections.task_snapshots import latest_snapshot
+from infrastructure.time_travel import ANY_VERSION, Moment, Past, task_as_of, task_at_version
+from projections.task_document import TaskDocument
 
-ANY_VERSION = 2**62
 REMEMBERED_TASKS = 20_000
 MOST_VERSIONS_BACK = 10_000
 """So far back the changes since a version in If-Match are looked at; after more of them every field counts as changed."""
@@ -100,43 +100,32 @@ class PostgresEventStore:
         self._keep(stream_id, loaded)
         return loaded
 
-    async def document(
-        self,
-        stream_id: UUID,
-        version: int = ANY_VERSION,
-        until: datetime | None = None,
-        position: int | None = None,
-    ) -> TaskDocument | None:
-        """The task folded from the log, None where it had no event yet.
+    async def document(self, stream_id: UUID) -> TaskDocument | None:
+        """The task as it is now, folded from the log; None where there is none."""
+        async with self._reading() as connection:
+            return await task_at_version(connection, stream_id, ANY_VERSION)
 
-        As it is now, or up to `version`, up to the global `position`, or up to the last event that had
-        happened by the instant `until`. Starts from a snapshot where one helps.
-        """
-        try:
-            async with self._reads.connection() as connection:
-                document = await latest_snapshot(connection, stream_id, version, until, position)
-                cursor = connection.cursor(binary=True)
-                await cursor.execute(OF_STREAM, (stream_id, document.version if document else 0, version), prepare=True)
-                rows = await cursor.fetchall()
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise LogUnavailable("the log cannot be read") from error
-        records = [recorded_event(row) for row in rows]
-        if position is not None:
-            records = [record for record in records if record.position <= position]
-        # From the end: imported times may jump back, and a snapshot after the jump must not matter.
-        while until is not None and records and records[-1].happened_at > until:
-            records.pop()
-        return reduce(fold, records, document)
+    async def as_of(self, workspace_id: UUID, stream_id: UUID, moment: Moment) -> Past | None:
+        """See `task_as_of`."""
+        async with self._reading() as connection:
+            return await task_as_of(connection, workspace_id, stream_id, moment)
+
+    async def require_place(self, place: Place, parameter: str) -> Place:
+        """See `log_places.require_place`."""
+        async with self._reading() as connection:
+            return await require_place(connection, place, parameter)
+
+    async def is_in_the_future(self, instant: datetime) -> bool:
+        """See `log_places.is_in_the_future`."""
+        async with self._reading() as connection:
+            return await is_in_the_future(connection, instant)
 
     async def touched_since(self, stream_id: UUID, version: int) -> frozenset[str]:
         """See `EventStore.touched_since`."""
         last = version + MOST_VERSIONS_BACK
-        try:
-            async with self._reads.connection() as connection:
-                parameters = (stream_id, version, last, stream_id, last)
-                topics = await (await connection.execute(_TOPICS_SINCE, parameters, prepare=True)).fetchall()
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise LogUnavailable("the log cannot be read") from error
+        async with self._reading() as connection:
+            parameters = (stream_id, version, last, stream_id, last)
+            topics = await (await connection.execute(_TOPICS_SINCE, parameters, prepare=True)).fetchall()
         return frozenset().union(*(TOUCHED_BY_TOPIC.get(topic, TASK_FIELDS) for (topic,) in topics))
 
     async def events_of(self, stream_id: UUID, after: int = 0, until: int = ANY_VERSION) -> list[TaskRecord]:
@@ -148,38 +137,38 @@ class PostgresEventStore:
         return await self._read(AFTER_POSITION, (position, limit))
 
     async def _read(self, query: str, parameters: tuple[object, ...]) -> list[TaskRecord]:
-        try:
-            async with self._reads.connection() as connection:
-                cursor = connection.cursor(binary=True)
-                await cursor.execute(query.encode(), parameters, prepare=True)
-                return [recorded_event(row) for row in await cursor.fetchall()]
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise LogUnavailable("the log cannot be read") from error
+        async with self._reading() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(query.encode(), parameters, prepare=True)
+            return [recorded_event(row) for row in await cursor.fetchall()]
 
     async def head(self) -> int:
         """The newest position, 0 for an empty log."""
+        async with self._reading() as connection:
+            cursor = await connection.execute("SELECT coalesce(max(notification_id), 0) FROM events", prepare=True)
+            row = await cursor.fetchone()
+        return int(row[0]) if row else 0
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A read connection; raises LogUnavailable where the log cannot be read."""
         try:
             async with self._reads.connection() as connection:
-                cursor = await connection.execute("SELECT coalesce(max(notification_id), 0) FROM events", prepare=True)
-                row = await cursor.fetchone()
+                yield connection
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise LogUnavailable("the log cannot be read") from error
-        return int(row[0]) if row else 0
 
     async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
         """See `EventStore.find_receipt`."""
-        try:
-            async with self._reads.connection() as connection:
-                cursor = connection.cursor(binary=True)
-                await cursor.execute(
-                    "SELECT request_hash, receipt, recorded_at FROM idempotency "
-                    "WHERE principal_id = %s AND key = %s AND workspace_id = %s",
-                    (principal_id, idempotency.key, workspace_id),
-                    prepare=True,
-                )
-                row = await cursor.fetchone()
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise LogUnavailable("the log cannot be read") from error
+        async with self._reading() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(
+                "SELECT request_hash, receipt, recorded_at FROM idempotency "
+                "WHERE principal_id = %s AND key = %s AND workspace_id = %s",
+                (principal_id, idempotency.key, workspace_id),
+                prepare=True,
+            )
+            row = await cursor.fetchone()
         if row is None:
             return None
         if bytes(row[0]) != idempotency.request_hash:

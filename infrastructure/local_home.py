@@ -85,6 +85,12 @@ def find_home(data_dir: str) -> Home:
     return Home(folder, sockets, user)
 
 
+def has_installation(data_dir: str) -> bool:
+    """Whether embedded servers have ever kept data for that folder. Makes nothing."""
+    folder = Path(data_dir).resolve()
+    return (folder / "postgres").is_dir() or (folder / _MOVED).is_file()
+
+
 def find_binaries(user: SystemUser | None) -> Binaries:
     """The programs inside the installed wheels, or root's copies of them where `user` cannot reach the
     originals.

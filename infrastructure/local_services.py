@@ -17,23 +17,24 @@ from typing import IO
 
 import msgspec
 
-from infrastructure.local_home import Home, LocalServiceError, find_binaries, find_home
+from infrastructure.local_home import Home, LocalServiceError, find_binaries, find_home, has_installation
 from infrastructure.local_postgres import create_cluster, create_database, database_url, postgres_server
 from infrastructure.local_server import LocalServer
 from infrastructure.local_valkey import redis_url, valkey_server
-from infrastructure.settings import Settings
+from infrastructure.settings import ConfigurationError, Settings
 
 
 class LocalServices:
-    """The embedded servers of one data folder, those of the two for which `settings` names no URL.
+    """The embedded servers of one data folder, those of the two for which `settings` names no URL; Valkey only with `redis`.
 
     A context manager: both run and take connections inside the block. Start it from a thread that lives as
     long as the servers shall (the main thread): they are told to stop when that thread ends. Raises
     LocalServiceError when another process uses the data folder or a server does not start.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, redis: bool = True) -> None:
         self.settings = settings
+        self._wants_redis = redis and not settings.redis_url
         self._home: Home | None = None
         self._lock: IO[str] | None = None
         self._postgres: LocalServer | None = None
@@ -66,13 +67,13 @@ class LocalServices:
 
     def start(self) -> None:
         """Start what is needed, side by side, and return when both take connections."""
-        if self.settings.database_url and self.settings.redis_url:
+        if self.settings.database_url and not self._wants_redis:
             return
         self._home = home = find_home(self.settings.data_dir)
         self._lock = _locked(home)
         try:
             binaries = find_binaries(home.user)
-            if not self.settings.redis_url:
+            if self._wants_redis:
                 self._redis = valkey_server(home, binaries)
                 self._redis.begin()
             if not self.settings.database_url:
@@ -166,21 +167,36 @@ class LocalServices:
 
 
 @contextmanager
-def reachable_services(settings: Settings) -> Iterator[Settings]:
-    """Settings with both URLs for a short command: configured, or of the servers that run on the data folder
-    already, or of ones started for as long as the block lasts.
+def reachable_services(settings: Settings, *, redis: bool = True) -> Iterator[Settings]:
+    """Settings with URLs for a short command: configured, or of the servers that run on the data folder already, or of ones
+    started for as long as the block lasts. Without `redis` only PostgreSQL is; the URL of Redis may then be empty.
+
+    Raises ConfigurationError where an embedded server would be needed and the data folder holds no installation: a short
+    command in a wrong folder shall not make one there.
     """
-    if not (settings.database_url and settings.redis_url) and Path(settings.data_dir).is_dir():
-        home = find_home(settings.data_dir)
-        if _is_locked(home):
-            yield msgspec.structs.replace(
-                settings,
-                database_url=settings.database_url or database_url(home),
-                redis_url=settings.redis_url or redis_url(home),
-            )
-            return
-    with LocalServices(settings) as services:
-        yield msgspec.structs.replace(settings, database_url=services.database_url, redis_url=services.redis_url)
+    if settings.database_url and (settings.redis_url or not redis):
+        yield settings
+        return
+    if not has_installation(settings.data_dir):
+        if settings.database_url:
+            raise ConfigurationError(f"REDIS_URL is not set, and {_no_installation(settings)}")
+        raise ConfigurationError(f"{_no_installation(settings)}, or set DATABASE_URL")
+    home = find_home(settings.data_dir)
+    if _is_locked(home):
+        yield msgspec.structs.replace(
+            settings,
+            database_url=settings.database_url or database_url(home),
+            redis_url=settings.redis_url or redis_url(home),
+        )
+        return
+    with LocalServices(settings, redis=redis) as services:
+        found = services.redis_url if redis else settings.redis_url
+        yield msgspec.structs.replace(settings, database_url=services.database_url, redis_url=found)
+
+
+def _no_installation(settings: Settings) -> str:
+    folder = Path(settings.data_dir).resolve()
+    return f"there is no installation in {folder}: go to where 'taskmaster dev' was started, set TASKMASTER_DATA_DIR"
 
 
 def _locked(home: Home) -> IO[str]:

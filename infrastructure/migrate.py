@@ -8,9 +8,8 @@ EXISTS, that must bear being run twice: it cannot be recorded in the same breath
 """
 
 import hashlib
-import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,37 +17,48 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from infrastructure.postgres import CONTROL_SCHEMA, log_schema
 from infrastructure.settings import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-CONTROL_SCHEMA = "taskmaster"
 OLDEST_SERVER = 150_000
 _LOCK = 7_216_031_948_520_177
 _LOCK_POLL_SECONDS = 0.05
-_LOG_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 
 Connection = psycopg.Connection[Any]
-
-
-def log_schema(log_name: str) -> str:
-    """The schema of a log. Raises ConfigurationError for a name that is none."""
-    if not _LOG_NAME.fullmatch(log_name):
-        raise ConfigurationError(f"TASKMASTER_LOG: {log_name!r} is no log name: a-z first, then up to 30 of a-z, 0-9, _")
-    return f"log_{log_name}"
 
 
 def migrate(database_url: str, log_names: Sequence[str], *, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing; returns what was applied, as `schema/file name`, in order.
 
     Any number of processes may call this at once: one works, the others wait and find nothing left to do.
-    Raises ConfigurationError when a file fails or was changed after it was applied, or when the server is
-    refused by `check_server`.
+    Raises ConfigurationError when a file fails or was changed after it was applied, when a newer release migrated the database,
+    or when the server is refused by `check_server`.
     """
-    plan = [(CONTROL_SCHEMA, folder / "control"), *((log_schema(name), folder / "log") for name in log_names)]
+    plan = _plan(log_names, folder)
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         check_server(connection)
         with _alone(connection):
             return [done for schema, files in plan for done in _migrate_schema(connection, schema, files)]
+
+
+def check_migrated(connection: Connection, log_name: str, *, folder: Path = MIGRATIONS) -> None:
+    """Raise ConfigurationError unless the database has the accounts and the log exactly as this release expects them."""
+    for schema, files in _plan([log_name], folder):
+        if _one(connection, "SELECT to_regclass(%s)", f"{schema}.schema_migrations") is None:
+            if schema == CONTROL_SCHEMA:
+                raise ConfigurationError("DATABASE_URL: the database is empty: run 'taskmaster migrate' first")
+            raise ConfigurationError(
+                f"TASKMASTER_LOG: there is no log {log_name!r} in this database: 'taskmaster migrate' would make it"
+            )
+        table = sql.Identifier(schema, "schema_migrations")
+        applied = dict(connection.execute(sql.SQL("SELECT name, checksum FROM {}").format(table)).fetchall())
+        missing = [file.name for file, _, _ in _files(schema, files, applied) if file.name not in applied]
+        if missing:
+            raise ConfigurationError(
+                f"DATABASE_URL: schema {schema} is older than this release ({missing[0]} is not applied): "
+                "run 'taskmaster migrate' first"
+            )
 
 
 def check_server(connection: Connection) -> None:
@@ -86,18 +96,34 @@ def _migrate_schema(connection: Connection, schema: str, folder: Path) -> Iterat
         " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
     )
     applied = dict(connection.execute("SELECT name, checksum FROM schema_migrations").fetchall())
-    for file in sorted(folder.glob("*.sql")):
-        # Line ends may differ between checkouts of one and the same file.
-        text = file.read_bytes().replace(b"\r\n", b"\n")
-        checksum = hashlib.sha256(text).hexdigest()
+    for file, text, checksum in _files(schema, folder, applied):
         if file.name not in applied:
             _apply(connection, schema, file.name, text, checksum)
             yield f"{schema}/{file.name}"
-        elif applied[file.name] != checksum:
+
+
+def _plan(log_names: Sequence[str], folder: Path) -> list[tuple[str, Path]]:
+    return [(CONTROL_SCHEMA, folder / "control"), *((log_schema(name), folder / "log") for name in log_names)]
+
+
+def _files(schema: str, folder: Path, applied: Mapping[str, str]) -> list[tuple[Path, bytes, str]]:
+    """Each file with its text and checksum. Raises ConfigurationError where what was applied is not what is here."""
+    found = []
+    for file in sorted(folder.glob("*.sql")):
+        # Line ends may differ between checkouts of one and the same file.
+        text = file.read_bytes().replace(b"\r\n", b"\n")
+        found.append((file, text, hashlib.sha256(text).hexdigest()))
+    if unknown := sorted(applied.keys() - {file.name for file, _, _ in found}):
+        raise ConfigurationError(
+            f"DATABASE_URL: a newer release has migrated schema {schema} ({unknown[-1]}): run that release or a later one"
+        )
+    for file, _, checksum in found:
+        if applied.get(file.name, checksum) != checksum:
             raise ConfigurationError(
                 f"migration {folder.name}/{file.name} was changed after it was applied to schema {schema}: "
                 "restore it and put the change into a new file"
             )
+    return found
 
 
 def _apply(connection: Connection, schema: str, name: str, text: bytes, checksum: str) -> None:

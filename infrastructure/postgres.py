@@ -1,25 +1,42 @@
 """Connections to PostgreSQL: one schema for accounts, one schema a log."""
 
+import re
 from typing import Any, cast
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+from infrastructure.settings import LOG_NAME, ConfigurationError
+
 CONTROL_SCHEMA = "taskmaster"
+
+READ_SECONDS = 5
+LOCK_SECONDS = 2
 
 AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
 
 def log_schema(log_name: str) -> str:
-    """The schema that holds the log `log_name` and its read models."""
+    """The schema that holds the log `log_name` and its read models. Raises ConfigurationError for a name that is none."""
+    if not re.match(LOG_NAME, log_name):
+        raise ConfigurationError(f"TASKMASTER_LOG: {log_name!r} is no log name: a-z first, then up to 30 of a-z, 0-9, _")
     return f"log_{log_name}"
 
 
-def conninfo(database_url: str, schema: str, application: str = "taskmaster") -> str:
+_OF_READS = (
+    # Plans made for any value flip to bad ones after five runs, parallel ones to full sorts; both are chosen by estimates.
+    "-c plan_cache_mode=force_custom_plan -c max_parallel_workers_per_gather=0 -c jit=off "
+    # Nobody waits for ever: neither for a lock that a suspended rebuild holds, nor for a query that was planned badly.
+    f"-c statement_timeout={READ_SECONDS}s -c lock_timeout={LOCK_SECONDS}s "
+    f"-c idle_in_transaction_session_timeout={READ_SECONDS}s"
+)
+
+
+def conninfo(database_url: str, schema: str, application: str = "taskmaster", more: str = "") -> str:
     """A connection string whose sessions resolve names in `schema` first, then in the control schema."""
     given = conninfo_to_dict(database_url)
-    options = f"{given.get('options') or ''} -c search_path={schema},{CONTROL_SCHEMA} -c timezone=UTC".strip()
+    options = f"{given.get('options') or ''} -c search_path={schema},{CONTROL_SCHEMA} -c timezone=UTC {more}".strip()
     return make_conninfo(
         database_url,
         options=options,
@@ -39,9 +56,12 @@ def connect_sync(database_url: str, schema: str, application: str = "taskmaster"
 
 
 def pool(database_url: str, schema: str, size: int, application: str = "taskmaster") -> AsyncPool:
-    """A closed pool of autocommit connections; `await pool.open()` opens it. Getting one waits at most two seconds."""
+    """A closed pool of autocommit connections for an API's reads; `await pool.open()` opens it.
+
+    Getting one waits at most two seconds, a statement runs for at most READ_SECONDS and waits for a lock at most LOCK_SECONDS.
+    """
     return AsyncConnectionPool(
-        conninfo(database_url, schema, application),
+        conninfo(database_url, schema, application, _OF_READS),
         min_size=min(2, size),
         max_size=size,
         timeout=2.0,

@@ -15,7 +15,7 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 
-from infrastructure.connection_check import check_servers
+from infrastructure.connection_check import RedisAway, check_postgres, check_redis, check_servers
 from infrastructure.local_services import LocalServices
 from infrastructure.migrate import migrate
 from infrastructure.settings import ConfigurationError, Settings, child_environ, with_kept_secret
@@ -109,7 +109,12 @@ def run_with_servers(settings: Settings, children: Children, *, has_url: bool) -
             raise ConfigurationError(f"{name} is required; 'taskmaster dev' starts servers of its own")
     begun = time.monotonic()
     with _interruptible() as check:
-        check_servers(settings)
+        check_postgres(settings.database_url, settings.log_name)
+        try:
+            check_redis(settings.redis_url)
+        except RedisAway as away:
+            # Whatever needs it waits for it, and reads come from Postgres. Said, because the address may be wrong.
+            logger.warning("%s; starting without it", away)
         check()
         _supervise(with_port(settings) if has_url else settings, children, list, begun if has_url else None)
 

@@ -27,6 +27,8 @@ from projections.engine import Checkpoint, Hold, Incomplete
 
 DONE, FAILED, MISTAKEN = 0, 1, 2
 EVERY = "all"
+IN_REDIS = (HOT, EVERY)
+"""Names whose rebuild needs Redis."""
 
 
 class ReadModelStatus(msgspec.Struct, frozen=True):
@@ -95,6 +97,8 @@ def read_status(settings: Settings) -> LogStatus:
 
 
 def _hot(settings: Settings) -> tuple[Checkpoint | None, str]:
+    if not settings.redis_url:
+        return None, "away"
     client = sync_client(settings.redis_url, READ_MODELS, timeout=2.0)
     connection = Reconnecting(settings.database_url, log_schema(settings.log_name), "taskmaster status")
     try:

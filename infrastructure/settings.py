@@ -16,6 +16,8 @@ Seconds = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1024)]
 
 SECRET_LENGTH_AT_LEAST = 32
+LOG_NAME = r"^[a-z][a-z0-9_]{0,30}\Z"
+"""A log's name is part of its schema's, its locks' and its keys' names."""
 SECRET_FIELDS = ("secret_key", "previous_secret_key")
 """Those that a file may hold: `…_FILE` names it."""
 

@@ -11,6 +11,7 @@ from psycopg_pool import PoolTimeout
 from application.ports import LogUnavailable
 from infrastructure.applied_positions import AppliedPositions
 from infrastructure.hot_reader import HotReader, HotUnavailable
+from infrastructure.log_places import AheadOfLog
 from infrastructure.postgres import AsyncPool
 from projections import HOT
 from projections.hot_tasks import PAGE_SIZE, HotPage, read_task
@@ -26,15 +27,6 @@ class NotYetApplied(Exception):
     def __init__(self, position: int, wanted: int) -> None:
         super().__init__(f"the read model is at {position}, not yet at {wanted}")
         self.position = position
-        self.wanted = wanted
-
-
-class AheadOfLog(Exception):
-    """The minimum position is one that the log has not reached: it cannot come from an answer of this log."""
-
-    def __init__(self, head: int, wanted: int) -> None:
-        super().__init__(f"the log is at {head}, {wanted} lies in the future")
-        self.head = head
         self.wanted = wanted
 
 

@@ -4,6 +4,7 @@
 """
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -18,16 +19,37 @@ from domain.task_events import (
     TaskReopened,
     TaskRestored,
     TaskStarted,
+    TaskStopped,
 )
 
 TaskRecord = RecordedEvent[TaskEvent]
+
+
+SPAN: Final = 100
+"""Versions in one span of a task's history: what a snapshot closes, and what `earliest` looks back on."""
+
+
+class Clock(msgspec.Struct, frozen=True, gc=False):
+    """When a task's events count in measures of flow: when they happened, but never after they were recorded and never before
+    what happened to the task earlier. So no duration is negative, and nothing ends before it began, whatever was imported.
+
+    `started` is the first start, `completed` holds while the task is completed, `underway` from a start until a stop: reopening
+    leaves work that had begun under way.
+    """
+
+    created: datetime
+    latest: datetime
+    started: datetime | None = None
+    completed: datetime | None = None
+    underway: bool = False
 
 
 class TaskDocument(msgspec.Struct, frozen=True, gc=False):
     """A task after its event `version`, which is the log's event `position`.
 
     Times are when things happened (imported history keeps its own). `started_at` is the first start, `completed_at` and
-    `deleted_at` are of the present state only: reopening clears one, restoring the other.
+    `deleted_at` are of the present state only: reopening clears one, restoring the other. `earliest` is the earliest time
+    among the events of the present span of SPAN versions.
     """
 
     id: UUID
@@ -40,6 +62,8 @@ class TaskDocument(msgspec.Struct, frozen=True, gc=False):
     created_position: int
     happened_at: datetime
     updated_by: UUID
+    clock: Clock
+    earliest: datetime
     started_at: datetime | None = None
     completed_at: datetime | None = None
     deleted_at: datetime | None = None
@@ -49,21 +73,9 @@ def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
     """The document after `record`. Never raises."""
     at = record.happened_at
     event = record.event
-    if document is None:
-        return TaskDocument(
-            record.stream_id,
-            record.workspace_id,
-            evolve(None, event),
-            record.version,
-            record.position,
-            at,
-            record.principal_id,
-            record.position,
-            at,
-            record.principal_id,
-        )
-    started, completed, deleted = document.started_at, document.completed_at, document.deleted_at
     kind = type(event)
+    before = document or _nothing_yet(record)
+    started, completed, deleted = before.started_at, before.completed_at, before.deleted_at
     if kind is TaskStarted:
         started = started or at
     elif kind is TaskCompleted:
@@ -75,17 +87,59 @@ def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
     elif kind is TaskRestored:
         deleted = None
     return TaskDocument(
-        document.id,
-        document.workspace_id,
-        evolve(document.task, event),
+        before.id,
+        before.workspace_id,
+        evolve(document.task if document else None, event),
         record.version,
         record.position,
-        document.created_at,
-        document.created_by,
-        document.created_position,
+        before.created_at,
+        before.created_by,
+        before.created_position,
         at,
         record.principal_id,
+        _clock(before.clock, record),
+        at if record.version % SPAN == 1 or at < before.earliest else before.earliest,
         started,
         completed,
         deleted,
     )
+
+
+def _nothing_yet(record: TaskRecord) -> TaskDocument:
+    at = record.happened_at
+    counted = min(at, record.recorded_at)
+    return TaskDocument(
+        record.stream_id,
+        record.workspace_id,
+        _NO_TASK,
+        0,
+        0,
+        at,
+        record.principal_id,
+        record.position,
+        at,
+        record.principal_id,
+        Clock(counted, counted),
+        at,
+    )
+
+
+_NO_TASK: Final = Task()
+
+
+def _clock(before: Clock, record: TaskRecord) -> Clock:
+    counted = record.recorded_at
+    if record.effective_at is not None and record.effective_at < counted:
+        counted = record.effective_at
+    counted = max(counted, before.latest)
+    kind = type(record.event)
+    started, completed, underway = before.started, before.completed, before.underway
+    if kind is TaskStarted:
+        started, underway = started or counted, True
+    elif kind is TaskStopped:
+        underway = False
+    elif kind is TaskCompleted:
+        completed = counted
+    elif kind is TaskReopened or kind is TaskCancelled:
+        completed = None
+    return Clock(before.created, counted, started, completed, underway)

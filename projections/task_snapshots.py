@@ -1,7 +1,6 @@
 """Read model `task_snapshots` (Postgres): a task's document at every hundredth version, so that time travel stays quick."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,10 +8,10 @@ import msgspec
 import psycopg
 
 from projections.changes import Change
-from projections.task_document import TaskDocument
+from projections.task_document import SPAN, TaskDocument
 
-EVERY: Final = 100
-LAYOUT: Final = 1
+EVERY: Final = SPAN
+LAYOUT: Final = 2
 """Of the stored document; rows with another layout are ignored until the read model is rebuilt."""
 
 _encode = msgspec.json.Encoder().encode
@@ -31,35 +30,28 @@ class TaskSnapshots:
         if not due:
             return
         connection.execute(
-            "INSERT INTO task_snapshots (task_id, version, position, happened_at, layout, document) "
-            "SELECT t.task_id, t.version, t.position, t.happened_at, %s, t.document FROM unnest("
+            "INSERT INTO task_snapshots (task_id, version, position, earliest, layout, document) "
+            "SELECT t.task_id, t.version, t.position, t.earliest, %s, t.document FROM unnest("
             "%b::uuid[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::bytea[]) "
-            "AS t(task_id, version, position, happened_at, document) ON CONFLICT (task_id, version) DO NOTHING",
+            "AS t(task_id, version, position, earliest, document) ON CONFLICT (task_id, version) DO NOTHING",
             (
                 LAYOUT,
                 [document.id for document in due],
                 [document.version for document in due],
                 [document.position for document in due],
-                [document.happened_at for document in due],
+                [document.earliest for document in due],
                 [_encode(document) for document in due],
             ),
         )
 
 
-async def latest_snapshot(
-    connection: psycopg.AsyncConnection[Any],
-    task_id: UUID,
-    version: int,
-    until: datetime | None = None,
-    position: int | None = None,
-) -> TaskDocument | None:
-    """The task's newest snapshot that is not after `version`, `until` and `position`; None where there is none."""
+async def latest_snapshot(connection: psycopg.AsyncConnection[Any], task_id: UUID, version: int) -> TaskDocument | None:
+    """The task's newest snapshot that is not after `version`; None where there is none."""
     cursor = connection.cursor(binary=True)
     await cursor.execute(
         "SELECT document FROM task_snapshots WHERE task_id = %s AND version <= %s AND layout = %s "
-        "AND (%s::timestamptz IS NULL OR happened_at <= %s) AND (%s::bigint IS NULL OR position <= %s) "
         "ORDER BY version DESC LIMIT 1",
-        (task_id, version, LAYOUT, until, until, position, position),
+        (task_id, version, LAYOUT),
         prepare=True,
     )
     row = await cursor.fetchone()

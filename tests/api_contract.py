@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 from jsonschema import Draft202012Validator, FormatChecker
 
+from api.errors import EDGE_CODES
+
 # What any route can answer, and no client has to be told of each time.
-ANYWHERE = {"internal_error", "method_not_allowed", "not_found"}
+ANYWHERE = {code for codes in EDGE_CODES.values() for code in codes}
 
 
 class Contract:

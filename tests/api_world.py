@@ -82,6 +82,8 @@ class Api:
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         self._client.cookies.clear()
+        # Always the same, so that two answers can be compared whole.
+        options["headers"] = {"X-Request-Id": "a-test"} | dict(options.get("headers") or {})
         answer = self.run(self._client.request(method, path, **options))
         self.contract.check(method, answer.request.url.path, answer)
         return answer

@@ -17,7 +17,7 @@ from litestar.middleware import AbstractAuthenticationMiddleware, Authentication
 from litestar.openapi.config import OpenAPIConfig
 
 from api.accounts import account_routes
-from api.errors import BadRequest, handle_exception
+from api.errors import BadRequest, problem_of
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, RuleViolated
 from infrastructure.security import InvalidToken
 from tests.accounts_world import EMAIL, PASSWORD, World, open_world
@@ -60,13 +60,18 @@ def refused(_: Any, error: DomainError) -> Answer[Any]:
     return Answer({"code": error.code, "field": error.field}, status_code=STATUSES[type(error)])
 
 
+def malformed(_: Any, error: BadRequest) -> Answer[Any]:
+    found, _headers = problem_of(error)
+    return Answer(found, status_code=found.status, media_type="application/problem+json")
+
+
 def app_over(world: World) -> Litestar:
     state = State({"resources": Resources(world.accounts, world.verifier), "world": world})
     return Litestar(
         [Router(API, route_handlers=[account_routes])],
         state=state,
-        middleware=[DefineMiddleware(BearerAuthentication, exclude_from_auth_key="exclude_from_auth")],
-        exception_handlers=dict.fromkeys(STATUSES, refused) | {BadRequest: handle_exception},
+        middleware=[DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public")],
+        exception_handlers=dict.fromkeys(STATUSES, refused) | {BadRequest: malformed},
         openapi_config=OpenAPIConfig("TaskMaster", "1", use_handler_docstrings=True),
     )
 

@@ -130,7 +130,7 @@ def test_parameters_are_described_once_each_with_their_bounds(operation: dict[st
 
 def test_public_routes_need_no_token_and_others_keep_the_default(schema: dict[str, Any], operation: dict[str, Any]) -> None:
     assert schema["paths"]["/public"]["post"]["security"] == []
-    assert public.opt["exclude_from_auth"] is True
+    assert public.opt["public"] is True
     assert "security" not in operation
 
 

@@ -112,7 +112,24 @@ def test_a_task_is_shown_as_of_each_position(user: User) -> None:
         assert answer.headers["x-position"] == str(first + number)
         assert answer.headers["etag"] == f'"v{number + 1}"'
     problem(user.get(f"/tasks/{task}?as_of={first - 1}"), 404, "task_not_found")
-    assert user.get(f"/tasks/{task}?as_of={first + 10**6}").json()["version"] == 4
+    problem(user.get(f"/tasks/{task}?as_of={first + 10**6}"), 422, "position_in_the_future", "as_of")
+
+
+def test_the_future_is_not_shown(user: User) -> None:
+    task = user.task()
+    problem(user.get(f"/tasks/{task}?as_of=2100-01-01T00:00:00Z"), 422, "instant_in_the_future", "/as_of")
+    problem(user.get(f"/tasks/{task}?as_of={user.api.head() + 1}"), 422, "position_in_the_future", "as_of")
+
+
+def test_an_as_of_cursor_is_held_against_the_event_that_it_was_given_for(user: User) -> None:
+    task = user.task("one")
+    [record] = user.api.events(task)
+    digits = record.hash.hex()[:8]
+    assert user.get(f"/tasks/{task}?as_of={record.position}.{digits}").json()["title"] == "one"
+    other = f"{int(digits, 16) ^ 1:08x}"
+    problem(user.get(f"/tasks/{task}?as_of={record.position}.{other}"), 409, "another_history", "as_of")
+    for spelling in (f"{record.position}.", f"{record.position}.{digits[:7]}", f"{record.position}.{digits.upper()}x"):
+        problem(user.get(f"/tasks/{task}?as_of={spelling}"), 400, "invalid_parameter", "as_of")
 
 
 def test_a_task_is_shown_as_of_an_instant(user: User) -> None:

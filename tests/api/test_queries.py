@@ -77,7 +77,7 @@ def test_a_value_that_there_is_not_is_refused_with_those_that_there_are(world: W
 )
 def test_moments_at_the_ends_of_the_calendar_are_only_far_away(world: World, name: str, moment: str) -> None:
     assert world.ada.get(f"/tasks?{name}={moment}").status_code in {200, 400}
-    assert world.ada.get(f"/tasks/{world.ada.task()}?as_of={moment}").status_code in {200, 400, 404}
+    assert world.ada.get(f"/tasks/{world.ada.task()}?as_of={moment}").status_code in {400, 404, 422}
 
 
 @pytest.mark.parametrize("moment", ["2027-01-01", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z", "1798761600", "", "now"])

@@ -1,10 +1,11 @@
 """The log in PostgreSQL as it is read: by stream, version, time and position, with snapshots and a cache."""
 
+import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
@@ -16,6 +17,8 @@ from domain.task_events import TaskCreated, TaskRenamed
 from infrastructure import event_store
 from infrastructure.event_store import PostgresEventStore
 from infrastructure.local_services import LocalServices
+from infrastructure.postgres import connect
+from infrastructure.time_travel import ANY_VERSION, Moment, task_as_of
 from projections.changes import Change
 from projections.task_document import TaskDocument, TaskRecord, fold
 from projections.task_snapshots import EVERY, TaskSnapshots
@@ -57,6 +60,19 @@ def folded(records: Sequence[TaskRecord]) -> TaskDocument | None:
     return reduce(fold, records, start)
 
 
+async def past(
+    store: PostgresEventStore,
+    task: UUID,
+    version: int = ANY_VERSION,
+    position: int | None = None,
+    instant: datetime | None = None,
+) -> TaskDocument | None:
+    """The task at a moment, as its own workspace sees it."""
+    found = await store.as_of(WORKSPACE, task, Moment(version, position, instant))
+    assert found is not None
+    return found.document
+
+
 async def a_long_history(store: PostgresEventStore, length: int = 2 * EVERY + 30) -> UUID:
     """A task whose events happened a day apart, the first at THEN, and one event of another task between."""
     task, other = streams(2)
@@ -89,7 +105,7 @@ class TestDocument:
 
     async def test_up_to_a_version(self, store: PostgresEventStore) -> None:
         task = await a_long_history(store)
-        document = await store.document(task, version=7)
+        document = await past(store, task, version=7)
         assert document is not None
         assert (document.task, document.version) == (Task(title="title 7"), 7)
 
@@ -101,28 +117,28 @@ class TestDocument:
         self, store: PostgresEventStore, until: datetime, version: int
     ) -> None:
         task = await a_long_history(store)
-        document = await store.document(task, until=until)
+        document = await past(store, task, instant=until)
         assert document is not None
         assert document.version == version
 
     async def test_before_it_happened_there_was_nothing(self, store: PostgresEventStore) -> None:
         task = await a_long_history(store)
-        assert await store.document(task, until=THEN - timedelta(microseconds=1)) is None
-        assert await store.document(task, version=0) is None
-        assert await store.document(task, position=0) is None
+        assert await past(store, task, instant=THEN - timedelta(microseconds=1)) is None
+        assert await past(store, task, version=0) is None
+        assert await past(store, task, position=0) is None
 
     async def test_up_to_an_instant_of_recording_where_nothing_was_imported(self, store: PostgresEventStore) -> None:
         (task,) = streams(1)
         first = await store.append(an_append(created(task)))
         await store.append(an_append(renamed(task, 2)))
-        document = await store.document(task, until=first.recorded_at)
+        document = await past(store, task, instant=first.recorded_at)
         assert document is not None
         assert document.version == 1
 
     @pytest.mark.parametrize(("position", "version"), [(1, 1), (150, 150), (151, 150), (152, 151), (999, 230)])
     async def test_up_to_a_position_of_the_log(self, store: PostgresEventStore, position: int, version: int) -> None:
         task = await a_long_history(store)
-        document = await store.document(task, position=position)
+        document = await past(store, task, position=position)
         assert document is not None
         assert document.version == version
 
@@ -137,9 +153,9 @@ class TestSnapshots:
         last = records[-1]
         await snapshot(store, log, task)
         plain = folded(records)
-        assert await store.document(task, version=version) == plain
-        assert await store.document(task, until=last.happened_at) == plain
-        assert await store.document(task, position=last.position) == plain
+        assert await past(store, task, version=version) == plain
+        assert await past(store, task, instant=last.happened_at) == plain
+        assert await past(store, task, position=last.position) == plain
 
     async def test_they_are_used(self, store: PostgresEventStore, log: psycopg.Connection[Any]) -> None:
         task = await a_long_history(store)
@@ -149,7 +165,7 @@ class TestSnapshots:
         marked = msgspec.json.decode(kept[1][1], type=TaskDocument)
         marked = msgspec.structs.replace(marked, task=msgspec.structs.replace(marked.task, description="marked"))
         log.execute("UPDATE task_snapshots SET document = %s WHERE version = 200", (msgspec.json.encode(marked),))
-        present, before = await store.document(task), await store.document(task, version=199)
+        present, before = await store.document(task), await past(store, task, version=199)
         assert present is not None
         assert before is not None
         assert (present.version, present.task.description) == (230, "marked")
@@ -171,9 +187,64 @@ class TestSnapshots:
         ]
         await store.append(an_append(*jumping))
         moments = [THEN + DAY * day for day in (10, 49, 50, 51, 99, 100, 110, 499, 500)]
-        plain = [await store.document(task, until=moment) for moment in moments]
+        plain = [await past(store, task, instant=moment) for moment in moments]
         await snapshot(store, log, task)
-        assert [await store.document(task, until=moment) for moment in moments] == plain
+        assert [await past(store, task, instant=moment) for moment in moments] == plain
+
+    async def test_a_strangers_task_is_no_task_at_any_moment(
+        self, store: PostgresEventStore, log: psycopg.Connection[Any]
+    ) -> None:
+        task, unknown = await a_long_history(store), uuid4()
+        await snapshot(store, log, task)
+        for moment in (Moment(), Moment(1), Moment(position=1), Moment(instant=THEN)):
+            assert await store.as_of(uuid4(), task, moment) is None
+            assert await store.as_of(WORKSPACE, unknown, moment) is None
+
+    async def test_any_moment_is_found_among_events_that_jump_in_time(
+        self, store: PostgresEventStore, log: psycopg.Connection[Any]
+    ) -> None:
+        """A second reading of the definition: the last event that had happened, whatever stands between."""
+        (task,) = streams(1)
+        chance = random.Random(5)
+        news = [NewEvent(task, n, TaskRenamed(f"title {n}"), THEN + DAY * chance.randint(0, 900)) for n in range(1, 450)]
+        for start in range(0, len(news), 90):
+            await store.append(an_append(*news[start : start + 90]))
+        records = await store.events_of(task)
+        await snapshot(store, log, task)
+        for day in range(0, 900, 13):
+            instant = THEN + DAY * day
+            last = max((record.version for record in records if record.happened_at <= instant), default=0)
+            found = await past(store, task, instant=instant)
+            assert (found.version if found else 0) == last, day
+
+    async def test_a_span_that_is_missing_closes_nothing(self, store: PostgresEventStore, log: psycopg.Connection[Any]) -> None:
+        task = await a_long_history(store, 3 * EVERY)
+        await snapshot(store, log, task)
+        log.execute("UPDATE task_snapshots SET layout = 0 WHERE version = 100")
+        found = await past(store, task, instant=THEN + DAY * 6)
+        assert found is not None
+        assert found.version == 7
+
+    async def test_an_early_moment_touches_no_more_rows_than_a_late_one(
+        self, store: PostgresEventStore, log: psycopg.Connection[Any], database_url: str
+    ) -> None:
+        """Counted by the server itself: how long it took would depend on the machine."""
+        task = await a_long_history(store, 40 * EVERY)
+        await snapshot(store, log, task)
+        log.execute("ANALYZE")
+        for moment in (Moment(position=3), Moment(instant=THEN + DAY * 2), Moment(3)):
+            async with await connect(database_url, "log_main") as connection, connection.transaction():
+                found = await task_as_of(connection, WORKSPACE, task, moment)
+                cursor = await connection.execute(
+                    "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables "
+                    "WHERE relname IN ('events', 'task_snapshots') AND schemaname = current_schema()"
+                )
+                row = await cursor.fetchone()
+            assert found is not None
+            assert found.document is not None
+            assert found.document.version == 3
+            assert row is not None
+            assert 0 < row[0] < 3 * EVERY, moment
 
 
 class TestReading:

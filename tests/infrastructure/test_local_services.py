@@ -97,6 +97,11 @@ def test_a_short_command_uses_the_servers_that_run_already(data_dir: Path, own_s
 
 
 def test_a_short_command_starts_servers_for_as_long_as_it_needs_them(data_dir: Path) -> None:
+    with LocalServices(Settings(data_dir=str(data_dir))):
+        pass
+    with reachable_services(Settings(data_dir=str(data_dir)), redis=False) as settings:
+        psycopg.connect(settings.database_url).close()
+        assert settings.redis_url == ""
     with reachable_services(Settings(data_dir=str(data_dir))) as settings:
         psycopg.connect(settings.database_url).close()
     with pytest.raises(psycopg.OperationalError):

@@ -33,12 +33,11 @@ def test_the_newest_snapshot_not_after_the_given_place_is_found(world: World) ->
     lived(world, LONG, 320)
     world.project()
 
-    def found(version: int, position: int | None = None) -> int | None:
-        document = world.ask(lambda connection: latest_snapshot(connection, LONG, version, None, position))
+    def found(version: int) -> int | None:
+        document = world.ask(lambda connection: latest_snapshot(connection, LONG, version))
         return document.version if document else None
 
     assert [found(99), found(100), found(299), found(10**6)] == [None, 100, 200, 300]
-    assert [found(10**6, 99), found(10**6, 200)] == [None, 200]
 
 
 def test_a_snapshot_of_another_layout_is_left_aside(world: World) -> None:

@@ -65,7 +65,7 @@ CREATE TABLE task_snapshots (
     task_id uuid NOT NULL,
     version bigint NOT NULL,
     position bigint NOT NULL,
-    happened_at timestamptz NOT NULL,
+    earliest timestamptz NOT NULL,
     layout integer NOT NULL,
     document bytea NOT NULL,
     PRIMARY KEY (task_id, version)

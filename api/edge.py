@@ -1,0 +1,116 @@
+"""The edge around the routes: the one place that decides who comes in and where a request leads.
+
+It stands outside Litestar's own stack, because guards and hooks inside cost more per request than what is done here, and do
+not see what leads to no route. In this order: the route that the path leads to, who asks (wherever the registration does not
+say `public=True`), admission, the handler. Whatever is refused on the way is refused by `Exchange.refuse`.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from litestar import Litestar
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+
+from api.answers import Bare
+from api.authentication import bearer_token, verified
+from api.errors import BadRequest
+from api.exchange import Exchange
+from api.requests import read_query
+from api.routing import Registered, RouteTable
+from domain.errors import NotAuthenticated
+from infrastructure.bootstrap import Resources
+from infrastructure.unavailable import Unavailable
+
+Admission = Callable[[Exchange], Awaitable[None] | None]
+"""Decides about every request before it is served or refused. It raises to refuse, and gives an awaitable only where it has
+to wait. `Exchange.refusal` is set where the request leads nowhere or its token is not good."""
+
+NO_ROUTE: Final = "there is nothing at this path"
+
+
+class Edge:
+    """ASGI application around a Litestar one: refuses by default, and completes every answer."""
+
+    def __init__(self, app: Litestar, admission: Admission | None = None) -> None:
+        self._app = app
+        self.admission = admission
+        self.table = RouteTable(app.routes)
+
+    def learn_routes(self) -> None:
+        """Read the application's routes again."""
+        self.table = RouteTable(self._app.routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. `scope["user"]` is the Principal wherever a token is needed."""
+        if scope["type"] != ScopeType.HTTP:
+            await _refuse_connection(receive, send)
+            return
+        exchange = Exchange(scope, send)
+        try:
+            try:
+                if self._needs_token(exchange):
+                    await _authenticate(exchange, self._app.state.resources)
+                _require_route(exchange)
+            except (BadRequest, NotAuthenticated, Unavailable) as refusal:
+                exchange.refusal = refusal
+            if self.admission is not None and (waiting := self.admission(exchange)) is not None:
+                await waiting
+            if exchange.refusal is not None:
+                raise exchange.refusal
+            await _serve(exchange, receive)
+        except Exception as error:
+            if exchange.is_answered:
+                raise
+            await exchange.refuse(error)
+
+    def _needs_token(self, exchange: Exchange) -> bool:
+        """Find the route. What leads nowhere is refused whoever asks; a method that a place has not, as the place is."""
+        scope = exchange.scope
+        place, parameters = self.table.find(scope.get("raw_path") or scope["path"].encode())
+        if place is None:
+            raise BadRequest(404, "not_found", NO_ROUTE)
+        exchange.place = place
+        exchange.route = route = place.methods.get(exchange.method)
+        scope["path_params"] = parameters
+        return not (place.is_public if route is None else route.is_public)
+
+
+async def _authenticate(exchange: Exchange, resources: Resources) -> None:
+    token = bearer_token(exchange.headers)
+    if not resources.revocations.is_fresh:
+        await resources.revocations.fresh()
+    exchange.principal = exchange.scope["user"] = verified(token, resources)
+
+
+def _require_route(exchange: Exchange) -> None:
+    route, place, scope = exchange.route, exchange.place, exchange.scope
+    if route is None:
+        if place is not None and exchange.method != "OPTIONS":
+            raise BadRequest(405, "method_not_allowed", "this path has no such method", headers={"Allow": place.allow})
+        return
+    if raw := scope["query_string"]:
+        scope["state"]["query"] = read_query(raw, route.query_names)
+
+
+async def _serve(exchange: Exchange, receive: Receive) -> None:
+    route, scope = exchange.route, exchange.scope
+    if route is None:
+        allow = exchange.place.allow if exchange.place is not None else ""
+        await Bare(204, ((b"allow", allow.encode()),))(scope, receive, exchange.send)
+        return
+    _enter(route, scope)
+    await route.serve(scope, receive, exchange.send)
+
+
+def _enter(route: Registered, scope: Any) -> None:
+    scope["method"] = route.method
+    scope["route_handler"] = route.handler
+    scope["path_template"] = route.template
+
+
+async def _refuse_connection(receive: Receive, send: Send) -> None:
+    """Nothing but HTTP is served: a WebSocket is closed before it was opened (the server answers 403)."""
+    message = await receive()
+    if message["type"] == "websocket.connect":
+        await send({"type": "websocket.close", "code": 1008, "reason": ""})
