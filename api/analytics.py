@@ -1,7 +1,6 @@
 """Routes for analytics consumers: flow metrics over any part of the past."""
 
-from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from datetime import UTC, date, datetime
 
 import msgspec
 from litestar import get
@@ -12,9 +11,8 @@ from api.documentation import QueryParameter, documented
 from api.errors import BadRequest
 from api.requests import AnyRequest, log_of, one, principal, query_of, wait_of
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
-from projections.flow import FlowMetrics, flow_metrics, flow_span
-
-DAYS_MAX: Final = 7400
+from infrastructure.task_reads import NotYetApplied
+from projections.flow import DAYS_MAX, FlowMetrics, flow_metrics
 
 
 @get(
@@ -22,15 +20,24 @@ DAYS_MAX: Final = 7400
     **documented(
         operation_id="getFlowMetrics",
         summary="Flow metrics",
-        description="Per UTC day: tasks created, started, completed, reopened, cancelled and deleted, and how many were open "
-        "and in progress at its end. Over the span: lead time (creation to completion) and cycle time (first start to "
-        "completion) of what was completed and stayed so, in seconds, as percentiles 50, 85 and 95. Imported history "
-        "counts when it happened.",
+        description="Per UTC day: its throughput (`completed`: tasks completed on it that stand so), the events of the day, "
+        "how many tasks were open and how many under way at its end. Over the span: lead time (creation to completion) and "
+        "cycle time (first start to completion) of the tasks that stand completed and are not deleted, in seconds, as "
+        "percentiles 50, 85 and 95, and how many of them were completed without a start. Reopening, deleting and restoring "
+        "move the numbers. "
+        "Imported history counts when it happened; what is dated after it was recorded, or before what happened earlier to its "
+        f"task, counts at that moment. An answer covers {DAYS_MAX:,} days at most; `first_day` and `last_day` say which.",
         responses={200: FlowMetrics},
         errors=READ_ERRORS,
         parameters=[
-            QueryParameter("from", date, "The first day; that of the first event by default."),
-            QueryParameter("to", date, "The last day; that of the last event by default."),
+            QueryParameter(
+                "from",
+                date,
+                "The first day; that of the workspace's first event by default, or as far back as an answer can reach.",
+            ),
+            QueryParameter(
+                "to", date, "The last day; that of the workspace's last event by default, or as far on as an answer can reach."
+            ),
             MIN_POSITION,
             PREFER_WAIT,
         ],
@@ -41,23 +48,17 @@ async def get_flow(request: AnyRequest) -> ASGIApp:
     """GET /analytics/flow."""
     query = query_of(request, "from", "to", "min_position")
     first, last = _day(query, "from"), _day(query, "to")
+    if first and last and (first > last or (last - first).days >= DAYS_MAX):
+        detail = f"from must not be after to, and the days from one to the other may be {DAYS_MAX:,} at most"
+        raise BadRequest(400, "invalid_parameter", detail, "from")
     reads, workspace = log_of(request).reads, principal(request).workspace_id
     wait = wait_of(request, query)
     if wait.minimum:
         await reads.reach("flow", wait)
     async with reads.connection() as connection:
-        if first is None or last is None:
-            today = datetime.now(UTC).date()
-            found = await flow_span(connection, workspace) or (today, today)
-            first, last = first or min(found[0], last or found[0]), last or max(found[1], first or found[1])
-        if first > last or (last - first) > timedelta(days=DAYS_MAX):
-            raise BadRequest(
-                400,
-                "invalid_parameter",
-                f"from must not be after to, and at most {DAYS_MAX} days before it",
-                "from",
-            )
-        metrics = await flow_metrics(connection, workspace, first, last)
+        metrics = await flow_metrics(connection, workspace, first, last, datetime.now(UTC).date())
+    if metrics.position < wait.minimum:
+        raise NotYetApplied(metrics.position, wait.minimum)
     return Answer(msgspec.json.encode(metrics), metrics.position)
 
 

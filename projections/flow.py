@@ -1,12 +1,15 @@
 """Read model `flow` (Postgres): daily flow counts and completion facts, from which the flow metrics are computed.
 
-Definitions, as in the Kanban literature (Vacanti, Actionable Agile Metrics): *lead time* runs from creation to completion,
-*cycle time* from the first start to completion, *work in progress* counts tasks that are started and neither completed nor
-cancelled nor deleted. Days are UTC; a percentile is the smallest observed value that at least so many percent do not exceed.
-A completion that is taken back by reopening stays a fact of its day, and is left out of the times from then on.
+Definitions, as in the Kanban literature (Vacanti, Actionable Agile Metrics): a task *stands completed* while it
+is completed and not deleted. *Throughput* is the number of tasks that stand completed, on the day of their completion; *lead
+time* runs from creation to that completion, *cycle time* from the first start to it. So the throughput of a span is the count
+of its lead times, and reopening, deleting and restoring move both. *Work in progress* counts tasks that are started and
+neither completed nor cancelled nor deleted nor stopped; one that is reopened is under way again if it had been. Events are
+counted apart, and stay facts of their day. When an event counts is told by `Clock` in `task_document`. Days are UTC; a
+percentile is the smallest observed value that at least so many percent do not exceed.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Final, assert_never
@@ -39,10 +42,14 @@ from domain.task_events import (
 from projections.changes import Change
 from projections.task_document import TaskDocument
 
+DAYS_MAX: Final = 7400
+"""So many days an answer covers at most: some twenty years."""
+
 _COUNTS: Final = (
     "created",
     "started",
     "completed",
+    "completion_events",
     "reopened",
     "cancelled",
     "deleted",
@@ -64,67 +71,56 @@ class Flow:
     tables: Final = ("flow_daily", "flow_completions")
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
-        """Add the changes' counts to their days, and their completions and reopenings to the facts."""
-        days: dict[tuple[UUID, date], list[int]] = defaultdict(lambda: [0] * len(_COUNTS))
-        facts: list[Change] = []
+        """Add the changes to their days, and write which tasks stand completed now."""
+        days: dict[tuple[UUID, date], Counter[str]] = defaultdict(Counter)
+        moved: dict[UUID, TaskDocument] = {}
         for change in changes:
+            before, after = change.before, change.after
             counted = _counted(change.record.event)
-            opened = _is_open(change.after) - _is_open(change.before)
-            begun = _is_in_progress(change.after) - _is_in_progress(change.before)
+            opened = _is_open(after) - _is_open(before)
+            begun = _is_under_way(after) - _is_under_way(before)
             if counted or opened or begun:
-                day = days[change.record.workspace_id, change.record.happened_at.date()]
+                day = days[after.workspace_id, after.clock.latest.date()]
                 if counted:
-                    day[_COUNTS.index(counted)] += 1
-                day[6] += opened
-                day[7] += begun
-            if isinstance(change.record.event, TaskCompleted | TaskReopened):
-                facts.append(change)
+                    day[counted] += 1
+                day["open_change"] += opened
+                day["in_progress_change"] += begun
+            stood, stands = _completed(before), _completed(after)
+            if stood != stands:
+                moved[after.id] = after
+                if stood:
+                    days[after.workspace_id, stood.date()]["completed"] -= 1
+                if stands:
+                    days[after.workspace_id, stands.date()]["completed"] += 1
         if days:
-            rows = [(workspace, day, *counts) for (workspace, day), counts in sorted(days.items())]
+            rows = [(*key, *(counts[name] for name in _COUNTS)) for key, counts in sorted(days.items())]
             connection.execute(_ADD_DAYS, tuple(list(column) for column in zip(*rows, strict=True)))
-        self._apply_facts(connection, facts)
-
-    def _apply_facts(self, connection: psycopg.Connection[Any], facts: list[Change]) -> None:
-        completions: dict[UUID, list[tuple[object, ...]]] = defaultdict(list)
-        reopened_before: dict[UUID, datetime] = {}
-        for change in facts:
-            task_id, at = change.record.stream_id, change.record.happened_at
-            if isinstance(change.record.event, TaskCompleted):
-                completions[task_id].append(_completion(change))
-            elif not completions[task_id]:
-                reopened_before.setdefault(task_id, at)
-            elif completions[task_id][-1][-1] is None:
-                # Only the first: reopening after a cancellation takes no completion back.
-                completions[task_id][-1] = (*completions[task_id][-1][:-1], at)
-        if reopened_before:
-            connection.execute(
-                "UPDATE flow_completions f SET reopened_at = r.at FROM unnest(%b::uuid[], %b::timestamptz[]) AS r(task_id, at) "
-                "WHERE f.task_id = r.task_id AND f.reopened_at IS NULL",
-                (list(reopened_before), list(reopened_before.values())),
-            )
-        rows = [row for task_rows in completions.values() for row in task_rows]
-        if rows:
-            connection.execute(
-                "INSERT INTO flow_completions (position, workspace_id, task_id, completed_at, lead_seconds, cycle_seconds, "
-                "reopened_at) SELECT * FROM unnest(%b::bigint[], %b::uuid[], %b::uuid[], %b::timestamptz[], %b::float8[], "
-                "%b::float8[], %b::timestamptz[])",
-                tuple(list(column) for column in zip(*rows, strict=True)),
-            )
+        if moved:
+            _write_completions(connection, list(moved.values()))
 
 
-def _completion(change: Change) -> tuple[object, ...]:
-    record, after = change.record, change.after
-    at = record.happened_at
-    cycle = (at - after.started_at).total_seconds() if after.started_at else None
-    return (
-        record.position,
-        record.workspace_id,
-        record.stream_id,
-        at,
-        (at - after.created_at).total_seconds(),
-        cycle,
-        None,
-    )
+def _write_completions(connection: psycopg.Connection[Any], documents: Sequence[TaskDocument]) -> None:
+    standing = [(document, at) for document in documents if (at := _completed(document))]
+    gone = [document.id for document in documents if not _completed(document)]
+    if gone:
+        connection.execute("DELETE FROM flow_completions WHERE task_id = ANY(%b)", (gone,))
+    if standing:
+        connection.execute(
+            "INSERT INTO flow_completions (task_id, workspace_id, completed_at, lead_seconds, cycle_seconds) "
+            "SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::timestamptz[], %b::float8[], %b::float8[]) "
+            "ON CONFLICT (task_id) DO UPDATE SET completed_at = excluded.completed_at, "
+            "lead_seconds = excluded.lead_seconds, cycle_seconds = excluded.cycle_seconds",
+            (
+                [document.id for document, _ in standing],
+                [document.workspace_id for document, _ in standing],
+                [at for _, at in standing],
+                [(at - document.clock.created).total_seconds() for document, at in standing],
+                [
+                    (at - document.clock.started).total_seconds() if document.clock.started else None
+                    for document, at in standing
+                ],
+            ),
+        )
 
 
 def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one line an entry
@@ -134,7 +130,7 @@ def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one 
         case TaskStarted():
             return "started"
         case TaskCompleted():
-            return "completed"
+            return "completion_events"
         case TaskReopened():
             return "reopened"
         case TaskCancelled():
@@ -164,17 +160,29 @@ def _is_open(document: TaskDocument | None) -> int:
     return int(document is not None and not document.task.deleted and document.task.status in ("open", "in_progress"))
 
 
-def _is_in_progress(document: TaskDocument | None) -> int:
-    return int(document is not None and not document.task.deleted and document.task.status == "in_progress")
+def _is_under_way(document: TaskDocument | None) -> int:
+    return int(document is not None and document.clock.underway and _is_open(document))
 
 
-class FlowDay(msgspec.Struct, frozen=True, gc=False):
-    """One UTC day: what happened on it, and how many tasks were open and in progress at its end."""
+def _completed(document: TaskDocument | None) -> datetime | None:
+    """When the task was completed, while it stands so."""
+    if document is None or document.task.deleted or document.task.status != "completed":
+        return None
+    return document.clock.completed
+
+
+class FlowDay(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One UTC day. `completed` is its throughput: the tasks that were completed on it and stand so.
+
+    `created`, `started`, `completion_events`, `reopened`, `cancelled` and `deleted` are what happened on it, whatever became of
+    it later. `open` and `in_progress` are how many tasks were open, and how many of them under way, at its end.
+    """
 
     day: date
     created: int
     started: int
     completed: int
+    completion_events: int
     reopened: int
     cancelled: int
     deleted: int
@@ -191,52 +199,81 @@ class Percentiles(msgspec.Struct, frozen=True):
     p95: float | None
 
 
-class FlowMetrics(msgspec.Struct, frozen=True):
-    """Flow of a workspace over the days from `first_day` to `last_day`, both included, as of `position`."""
+class FlowMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """Flow of a workspace over the days from `first_day` to `last_day`, both included, as of `position`.
+
+    `earliest_day` and `latest_day` are the first and the last on which anything happened in the workspace, null where nothing
+    did: the span may be a part of that. `lead_time.count` is the sum of the days' `completed`, and that of `cycle_time.count`
+    and `completed_without_start`.
+    """
 
     first_day: date
     last_day: date
+    earliest_day: date | None
+    latest_day: date | None
     position: int
     lead_time: Percentiles
     cycle_time: Percentiles
+    completed_without_start: int
     days: list[FlowDay]
 
 
+_DAYS: Final = (
+    "SELECT d::date, "
+    + ", ".join(f"coalesce(f.{name}, 0)" for name in _COUNTS[:-2])
+    + ", (b.open + sum(coalesce(f.open_change, 0)) OVER (ORDER BY d))::bigint, "
+    "(b.in_progress + sum(coalesce(f.in_progress_change, 0)) OVER (ORDER BY d))::bigint "
+    "FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS d "
+    "CROSS JOIN (SELECT coalesce(sum(open_change), 0) AS open, coalesce(sum(in_progress_change), 0) AS in_progress "
+    "FROM flow_daily WHERE workspace_id = %(workspace)s AND day < %(first)s) b "
+    "LEFT JOIN flow_daily f ON f.workspace_id = %(workspace)s AND f.day = d::date ORDER BY d"
+).encode()
+
+
 async def flow_metrics(
-    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, first_day: date, last_day: date
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, first_day: date | None, last_day: date | None, today: date
 ) -> FlowMetrics:
-    """The flow metrics of a workspace; days without events are included with what was open then."""
+    """The flow metrics of a workspace; days without events are included with what was open then. See `span`."""
     async with connection.transaction():
         # The locks come before the snapshot: a rebuild that switches in between would leave it with rows that it cannot see.
         await connection.execute(
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
             "LOCK TABLE flow_daily, flow_completions IN ACCESS SHARE MODE"
         )
-        position = await _value(connection, "SELECT position FROM checkpoints WHERE projection = 'flow'", ())
         cursor = await connection.execute(
-            "SELECT d::date, coalesce(f.created, 0), coalesce(f.started, 0), coalesce(f.completed, 0), "
-            "coalesce(f.reopened, 0), coalesce(f.cancelled, 0), coalesce(f.deleted, 0), "
-            "(b.open + sum(coalesce(f.open_change, 0)) OVER (ORDER BY d))::bigint, "
-            "(b.in_progress + sum(coalesce(f.in_progress_change, 0)) OVER (ORDER BY d))::bigint "
-            "FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS d "
-            "CROSS JOIN (SELECT coalesce(sum(open_change), 0) AS open, coalesce(sum(in_progress_change), 0) AS in_progress "
-            "FROM flow_daily WHERE workspace_id = %(workspace)s AND day < %(first)s) b "
-            "LEFT JOIN flow_daily f ON f.workspace_id = %(workspace)s AND f.day = d::date ORDER BY d",
-            {"first": first_day, "last": last_day, "workspace": workspace_id},
+            "SELECT c.position, d.earliest, d.latest FROM checkpoints c CROSS JOIN (SELECT min(day) AS earliest, "
+            "max(day) AS latest FROM flow_daily WHERE workspace_id = %s) d WHERE c.projection = 'flow'",
+            (workspace_id,),
         )
-        days = [
-            FlowDay(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8]) for row in await cursor.fetchall()
-        ]
-        lead = await _percentiles(connection, "lead_seconds", workspace_id, first_day, last_day)
-        cycle = await _percentiles(connection, "cycle_seconds", workspace_id, first_day, last_day)
-    return FlowMetrics(first_day, last_day, position, lead, cycle, days)
+        position, earliest, latest = await cursor.fetchone() or (0, None, None)
+        first, last = span(first_day, last_day, earliest or today, latest or today)
+        cursor = await connection.execute(_DAYS, {"first": first, "last": last, "workspace": workspace_id})
+        days = [FlowDay(**dict(zip(FlowDay.__struct_fields__, row, strict=True))) for row in await cursor.fetchall()]
+        lead = await _percentiles(connection, "lead_seconds", workspace_id, first, last)
+        cycle = await _percentiles(connection, "cycle_seconds", workspace_id, first, last)
+    return FlowMetrics(
+        first_day=first,
+        last_day=last,
+        earliest_day=earliest,
+        latest_day=latest,
+        position=position,
+        lead_time=lead,
+        cycle_time=cycle,
+        completed_without_start=lead.count - cycle.count,
+        days=days,
+    )
 
 
-async def flow_span(connection: psycopg.AsyncConnection[Any], workspace_id: UUID) -> tuple[date, date] | None:
-    """The first and last day on which anything happened in the workspace."""
-    cursor = await connection.execute("SELECT min(day), max(day) FROM flow_daily WHERE workspace_id = %s", (workspace_id,))
-    row = await cursor.fetchone()
-    return (row[0], row[1]) if row and row[0] else None
+def span(first: date | None, last: date | None, earliest: date, latest: date) -> tuple[date, date]:
+    """The days that an answer covers: those asked for. What is left open reaches to where anything happened in the workspace,
+    within DAYS_MAX days: the newest ones, or those that follow a given first one."""
+    if first is not None and last is not None:
+        return first, last
+    if first is not None:
+        end = min(max(latest, first).toordinal(), first.toordinal() + DAYS_MAX - 1)
+        return first, date.fromordinal(end)
+    last = last or latest
+    return date.fromordinal(max(min(earliest, last).toordinal(), last.toordinal() - DAYS_MAX + 1)), last
 
 
 async def _percentiles(
@@ -244,16 +281,10 @@ async def _percentiles(
 ) -> Percentiles:
     cursor = await connection.execute(
         f"SELECT count({column}), percentile_disc(ARRAY[0.5, 0.85, 0.95]) WITHIN GROUP (ORDER BY {column}) "
-        "FROM flow_completions WHERE workspace_id = %s AND reopened_at IS NULL AND completed_at >= %s::date "
+        "FROM flow_completions WHERE workspace_id = %s AND completed_at >= %s::date "
         "AND completed_at < %s::date + 1".encode(),
         (workspace_id, first_day, last_day),
     )
     row = await cursor.fetchone()
     count, values = row if row else (0, None)
     return Percentiles(count, *(values or (None, None, None)))
-
-
-async def _value(connection: psycopg.AsyncConnection[Any], query: str, parameters: tuple[object, ...]) -> int:
-    cursor = await connection.execute(query.encode(), parameters)
-    row = await cursor.fetchone()
-    return int(row[0]) if row else 0

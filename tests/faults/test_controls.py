@@ -89,7 +89,7 @@ MISDEEDS = {
     "a day counted twice": ("UPDATE flow_daily SET created = created + 1", "flow_daily"),
     "a history entry too few": ("DELETE FROM task_history WHERE position = 4", "task_history"),
     "a completion too many": (
-        "INSERT INTO flow_completions SELECT 1, workspace_id, task_id, now(), 1 FROM task_list LIMIT 1",
+        "INSERT INTO flow_completions SELECT gen_random_uuid(), workspace_id, now(), 1 FROM task_list LIMIT 1",
         "flow",
     ),
     "a parked event": ("INSERT INTO parked SELECT 'flow', 1, task_id, 1, 'x' FROM task_list LIMIT 1", "parked"),

@@ -137,16 +137,16 @@ def _tables(connection: psycopg.Connection[Any], records: Sequence[TaskRecord], 
     ).fetchall()
     yield from _same("task_history", history, [(r.position, r.workspace_id, r.stream_id, r.version) for r in records])
     days = connection.execute(
-        "SELECT workspace_id, day, created, started, completed, reopened, cancelled, deleted, open_change, in_progress_change "
-        "FROM flow_daily"
+        "SELECT workspace_id, day, created, started, completed, completion_events, reopened, cancelled, deleted, open_change, "
+        "in_progress_change FROM flow_daily"
     )
     yield from _same("flow_daily", {(row[0], row[1]): tuple(row[2:]) for row in days}, _flow(records))
-    completions = connection.execute("SELECT position FROM flow_completions ORDER BY position").fetchall()
-    yield from _same("flow_completions", [c[0] for c in completions], [r.position for r in records if _kind(r) == "completed"])
+    completions = connection.execute("SELECT task_id FROM flow_completions").fetchall()
+    yield from _same_keys("flow_completions", [c[0] for c in completions], [d.id for d in documents.values() if _done(d)])
 
 
 def _flow(records: Sequence[TaskRecord]) -> dict[Any, tuple[int, ...]]:
-    names = ("created", "started", "completed", "reopened", "cancelled", "deleted", "open_change", "in_progress_change")
+    names = ("created", "started", "completed", "completion_events", "reopened", "cancelled", "deleted", "open_change")
     days: dict[Any, Counter[str]] = defaultdict(Counter)
     documents: Documents = {}
     for record in records:
@@ -154,13 +154,24 @@ def _flow(records: Sequence[TaskRecord]) -> dict[Any, tuple[int, ...]]:
         documents[record.stream_id] = after
         moved = {
             "open_change": _is(after, "open", "in_progress") - _is(before, "open", "in_progress"),
-            "in_progress_change": _is(after, "in_progress") - _is(before, "in_progress"),
+            "in_progress_change": _under_way(after) - _under_way(before),
         }
         if _kind(record) in _COUNTED or any(moved.values()):
-            day = days[record.workspace_id, record.happened_at.date()]
+            day = days[record.workspace_id, after.clock.latest.date()]
             day.update(moved)
-            day[_kind(record)] += 1
-    return {key: tuple(day[name] for name in names) for key, day in days.items()}
+            day[_kind(record).replace("completed", "completion_events")] += 1
+        for document, change in ((before, -1), (after, 1)):
+            if document and (at := _done(document)):
+                days[record.workspace_id, at.date()]["completed"] += change
+    return {key: tuple(day[name] for name in (*names, "in_progress_change")) for key, day in days.items()}
+
+
+def _done(document: TaskDocument) -> datetime | None:
+    return document.clock.completed if _is(document, "completed") else None
+
+
+def _under_way(document: TaskDocument | None) -> int:
+    return int(document is not None and document.clock.underway and _is(document, "open", "in_progress"))
 
 
 def _kind(record: TaskRecord) -> str:

@@ -77,6 +77,7 @@ CREATE TABLE flow_daily (
     created integer NOT NULL,
     started integer NOT NULL,
     completed integer NOT NULL,
+    completion_events integer NOT NULL,
     reopened integer NOT NULL,
     cancelled integer NOT NULL,
     deleted integer NOT NULL,
@@ -86,16 +87,13 @@ CREATE TABLE flow_daily (
 ) WITH (fillfactor = 50);
 
 CREATE TABLE flow_completions (
-    position bigint PRIMARY KEY,
+    task_id uuid PRIMARY KEY,
     workspace_id uuid NOT NULL,
-    task_id uuid NOT NULL,
     completed_at timestamptz NOT NULL,
     lead_seconds double precision NOT NULL,
-    cycle_seconds double precision,
-    reopened_at timestamptz
+    cycle_seconds double precision
 );
 CREATE INDEX ON flow_completions (workspace_id, completed_at);
-CREATE INDEX ON flow_completions (task_id) WHERE reopened_at IS NULL;
 
 INSERT INTO checkpoints (projection, log_id, epoch)
 SELECT projection, log_id, epoch
