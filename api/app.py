@@ -19,6 +19,7 @@ from api.log_lines import log_to_standard_error
 from api.openapi import openapi_document, openapi_route
 from api.task_commands import COMMAND_ROUTES, batch_tasks, change_task, create_task, delete_task
 from api.tasks import count_tasks, get_task, list_tasks
+from api.turns import Turns
 from api.viewer import docs_page, docs_script
 from infrastructure.bootstrap import Resources, open_resources
 from infrastructure.failpoints import arm
@@ -57,7 +58,7 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
         request_max_body_size=chosen.max_batch_bytes,
         debug=False,
     )
-    edge = Edge(app)
+    edge = Edge(app, Turns(chosen.max_waiting_requests))
     app.asgi_handler = edge
     return app
 

@@ -205,6 +205,8 @@ def documented(  # noqa: PLR0913 (all by name, most left out)
     """
     specs = {status: _spec(status, type_) for status, type_ in (responses or {}).items()}
     codes = dict(errors) if isinstance(errors, Mapping) else dict.fromkeys(errors, ())
+    if 503 not in specs:
+        codes[503] = tuple(dict.fromkeys((*codes.get(503, ()), "overloaded")))
     specs |= {status: _problem_spec(status, names) for status, names in codes.items()}
     examples = {status: _problem_examples(status, names) for status, names in codes.items()}
     if body is not None:

@@ -2,7 +2,7 @@
 
 It stands outside Litestar's own stack, because guards and hooks inside cost more per request than what is done here, and do
 not see what leads to no route. In this order: the route that the path leads to, who asks (wherever the registration does not
-say `public=True`), admission, the handler. Whatever is refused on the way is refused by `Exchange.refuse`.
+say `public=True`), admission, its turn, the handler. Whatever is refused on the way is refused by `Exchange.refuse`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,6 +18,7 @@ from api.errors import BadRequest
 from api.exchange import Exchange
 from api.requests import read_query
 from api.routing import Registered, RouteTable
+from api.turns import Turns
 from domain.errors import NotAuthenticated
 from infrastructure.bootstrap import Resources
 from infrastructure.unavailable import Unavailable
@@ -32,8 +33,9 @@ NO_ROUTE: Final = "there is nothing at this path"
 class Edge:
     """ASGI application around a Litestar one: refuses by default, and completes every answer."""
 
-    def __init__(self, app: Litestar, admission: Admission | None = None) -> None:
+    def __init__(self, app: Litestar, turns: Turns, admission: Admission | None = None) -> None:
         self._app = app
+        self._turns = turns
         self.admission = admission
         self.table = RouteTable(app.routes)
 
@@ -58,6 +60,9 @@ class Edge:
                 await waiting
             if exchange.refusal is not None:
                 raise exchange.refusal
+            if not self._turns.begins_now():
+                asking = exchange.principal
+                await self._turns.wait(asking.workspace_id if asking is not None else exchange.client)
             await _serve(exchange, receive)
         except Exception as error:
             if exchange.is_answered:

@@ -96,12 +96,19 @@ def _problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:  # noqa: PL
         case LogUnavailable():
             detail = "the log cannot be reached; whether a command was stored is settled by its Idempotency-Key"
             return problem(503, "log_unavailable", detail), {"Retry-After": "1"}
-        case Overloaded() | Unavailable() | PoolTimeout() | psycopg.OperationalError():
-            return problem(503, "unavailable", "a part of the service is away or overloaded"), {"Retry-After": "1"}
+        case Unavailable() | PoolTimeout() | psycopg.OperationalError():
+            return _for_the_moment(error)
         case HTTPException():
             return _of_litestar(error)
         case _:
             return problem(500, "internal_error", "something went wrong on our side"), {}
+
+
+def _for_the_moment(error: Exception) -> tuple[Problem, dict[str, str]]:
+    again = {"Retry-After": str(getattr(error, "retry_after", 1))}
+    if isinstance(error, Overloaded):
+        return problem(503, "overloaded", "more is asked for at once than the service takes on"), again
+    return problem(503, "unavailable", "a part of the service is away"), again
 
 
 def _precondition_failed(error: PreconditionFailed) -> Problem:
