@@ -4,18 +4,25 @@ Stricter than JSON, because everything that is accepted must be storable by ever
 surrogates, no U+0000, no member twice, no integer beyond 64 bits, nothing that the struct does not know.
 """
 
+import asyncio
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.types import Receive
 
 from api.errors import BadRequest
+from infrastructure.settings import Settings
 
 T = TypeVar("T")
 
 LIMIT = 262_144
+_TYPES: Final = {b"application/json": "application/json"}
+_PATCH_TYPES: Final = _TYPES | {b"application/merge-patch+json": "application/merge-patch+json"}
+ACCEPT_PATCH: Final = ", ".join(_PATCH_TYPES.values())
 SHOWN_CHARACTERS = 200
 _INT64 = 2**63
 
@@ -26,29 +33,56 @@ async def decode_body(request: Request[Any, Any, Any], type_: type[T], limit: in
 
 
 async def read_body(request: Request[Any, Any, Any], limit: int | None = None, optional: bool = False) -> bytes:
-    """The body's bytes, declared to be JSON and at most `limit` long; an `optional` one may be missing altogether."""
+    """The body's bytes, declared to be JSON and at most `limit` long; an `optional` one may be missing altogether.
+
+    A PATCH may also be declared a JSON Merge Patch (RFC 7396), which is what it is. Raises BadRequest 415, 413, 408 (too
+    slow) or 400.
+    """
     declared, most = b"", LIMIT if limit is None else limit
     for name, value in request.scope["headers"]:
         if name == b"content-type":
             declared = value.split(b";")[0].strip().lower()
         elif name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > most):
             raise _too_large(most)
-    if declared != b"application/json" and (declared or not optional):
-        raise BadRequest(415, "unsupported_media_type", "the body must be application/json")
-    body, receive = b"", request.receive
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise BadRequest(400, "incomplete_body", "the connection ended before the body did")
-        chunk = message["body"]
-        body = body + chunk if body else chunk
-        if len(body) > most:
-            raise _too_large(most)
-        if not message["more_body"]:
-            break
+    allowed = _PATCH_TYPES if request.scope["method"] == "PATCH" else _TYPES
+    if declared not in allowed and (declared or not optional):
+        raise _undeclared(allowed)
+    settings: Settings = request.app.state.resources.settings
+    body = await _receive(request.receive, most, settings.body_seconds, settings.body_idle_seconds)
     if body and not declared:
-        raise BadRequest(415, "unsupported_media_type", "the body must be application/json")
+        raise _undeclared(allowed)
     return body
+
+
+async def _receive(receive: Receive, most: int, seconds: float, idle_seconds: float) -> bytes:
+    """The whole body, whatever the pieces that it comes in, in linear time."""
+    chunks: list[bytes] = []
+    length = 0
+    clock = asyncio.get_running_loop().time
+    last = clock() + seconds
+    try:
+        async with asyncio.timeout(min(seconds, idle_seconds)) as patience:
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise BadRequest(400, "incomplete_body", "the connection ended before the body did")
+                chunks.append(message["body"])
+                length += len(message["body"])
+                if length > most:
+                    raise _too_large(most)
+                if not message["more_body"]:
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                patience.reschedule(min(last, clock() + idle_seconds))
+    except TimeoutError:
+        detail = f"a body has to arrive within {seconds:g} seconds, with no gap longer than {idle_seconds:g}"
+        raise BadRequest(408, "body_too_slow", detail, headers={"Connection": "close"}) from None
+
+
+def _undeclared(allowed: Mapping[bytes, str]) -> BadRequest:
+    detail = f"the body must be {' or '.join(allowed.values())}"
+    # What a PATCH may be written in, said wherever it was not (RFC 5789, 2.2).
+    headers = {"Accept-Patch": ACCEPT_PATCH} if allowed is _PATCH_TYPES else {}
+    return BadRequest(415, "unsupported_media_type", detail, headers=headers)
 
 
 def _too_large(most: int) -> BadRequest:

@@ -16,6 +16,7 @@ from api.answers import Bare
 from api.authentication import bearer_token, verified
 from api.errors import BadRequest
 from api.exchange import Exchange
+from api.negotiation import accepts_json
 from api.requests import read_query
 from api.routing import Registered, RouteTable
 from api.turns import Turns
@@ -28,6 +29,7 @@ Admission = Callable[[Exchange], Awaitable[None] | None]
 to wait. `Exchange.refusal` is set where the request leads nowhere or its token is not good."""
 
 NO_ROUTE: Final = "there is nothing at this path"
+_NO_CODING: Final = frozenset({b"", b"identity"})
 
 
 class Edge:
@@ -94,6 +96,14 @@ def _require_route(exchange: Exchange) -> None:
         if place is not None and exchange.method != "OPTIONS":
             raise BadRequest(405, "method_not_allowed", "this path has no such method", headers={"Allow": place.allow})
         return
+    headers = exchange.headers
+    coding = headers.get(b"content-encoding")
+    if coding is not None and coding.strip().lower() not in _NO_CODING:
+        detail = "a body may not be compressed or otherwise encoded"
+        raise BadRequest(415, "unsupported_content_encoding", detail, "Content-Encoding", {"Accept-Encoding": "identity"})
+    accept = headers.get(b"accept", b"*/*")
+    if accept != b"*/*" and route.is_json and not accepts_json(accept):
+        raise BadRequest(406, "not_acceptable", "answers here are application/json, which Accept excludes", "Accept")
     if raw := scope["query_string"]:
         scope["state"]["query"] = read_query(raw, route.query_names)
 
@@ -101,8 +111,7 @@ def _require_route(exchange: Exchange) -> None:
 async def _serve(exchange: Exchange, receive: Receive) -> None:
     route, scope = exchange.route, exchange.scope
     if route is None:
-        allow = exchange.place.allow if exchange.place is not None else ""
-        await Bare(204, ((b"allow", allow.encode()),))(scope, receive, exchange.send)
+        await Bare(204, exchange.place.options if exchange.place is not None else ())(scope, receive, exchange.send)
         return
     _enter(route, scope)
     await route.serve(scope, receive, exchange.send)

@@ -35,6 +35,9 @@ EDGE_CODES: Mapping[int, tuple[str, ...]] = {
     400: ("unknown_parameter", "invalid_query"),
     404: ("not_found",),
     405: ("method_not_allowed",),
+    406: ("not_acceptable",),
+    408: ("body_too_slow",),
+    415: ("unsupported_content_encoding",),
     500: ("internal_error",),
 }
 """By status, what any route at all can answer, because it is refused before the route's own code or instead of it."""

@@ -73,7 +73,7 @@ def openapi_route(describe: Callable[[], dict[str, Any]]) -> HTTPRouteHandler:
     def described() -> bytes:
         return msgspec.json.encode(describe())
 
-    @get(PATH, public=True, sync_to_thread=False)
+    @get(PATH, public=True, not_json=True, sync_to_thread=False)
     def get_openapi() -> ASGIApp:
         return Asset(described(), b"application/vnd.oai.openapi+json;version=3.1")
 

@@ -103,13 +103,6 @@ def _if_match(value: str, prefer: str | None) -> IfMatch | None:
     return IfMatch((int(tag[1]),), "handling=strict" in (prefer or "").replace(" ", "").lower().split(","))
 
 
-def matches(if_none_match: str | None, etag: str) -> bool:
-    """Whether If-None-Match names the entity tag: one or several, weak or strong, or the star (RFC 9110, 13.1.2)."""
-    if if_none_match is None or if_none_match == etag:
-        return if_none_match is not None
-    return if_none_match.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
-
-
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}").fullmatch
 
 

@@ -13,8 +13,11 @@ from litestar.routes import HTTPRoute
 from litestar.routes.base import BaseRoute
 from litestar.types import ASGIApp
 
+from api.body import ACCEPT_PATCH
+
 OPEN_TO_ALL: Final = "public"
 QUERY_NAMES: Final = "query_names"
+NOT_JSON: Final = "not_json"
 
 # Whatever a parameter names, an id is made of these: so no dot segment, encoding or matrix parameter passes for one.
 _PARAMETER: Final = re.compile(rb"[A-Za-z0-9_-]+").fullmatch
@@ -23,13 +26,14 @@ _PARAMETER: Final = re.compile(rb"[A-Za-z0-9_-]+").fullmatch
 class Registered:
     """One method of one path, as it was registered. Protected unless the registration says `public=True`."""
 
-    __slots__ = ("handler", "is_public", "method", "query_names", "serve", "template")
+    __slots__ = ("handler", "is_json", "is_public", "method", "query_names", "serve", "template")
 
     def __init__(self, method: str, route: HTTPRoute) -> None:
         self.method = method
         self.template = route.path_format
         self.handler: Any = route.route_handler_map[method][0]  # type: ignore[index]  # a method of its own map
         self.is_public: bool = self.handler.opt.get(OPEN_TO_ALL) is True
+        self.is_json: bool = self.handler.opt.get(NOT_JSON) is not True
         self.query_names: frozenset[str] = self.handler.opt.get(QUERY_NAMES, frozenset())
         self.serve: ASGIApp = route.handle  # type: ignore[assignment]  # serves HTTP only
 
@@ -37,13 +41,14 @@ class Registered:
 class Place:
     """One registered path with all of its methods. HEAD stands wherever GET does, OPTIONS everywhere."""
 
-    __slots__ = ("allow", "is_public", "methods", "template")
+    __slots__ = ("allow", "is_public", "methods", "options", "template")
 
     def __init__(self, template: str) -> None:
         self.template = template
         self.methods: dict[str, Registered] = {}
         self.is_public = True
         self.allow = ""
+        self.options: tuple[tuple[bytes, bytes], ...] = ()
 
     def add(self, registered: Registered) -> None:
         """Take in a method. One protected method makes the whole place protected for methods that it has not."""
@@ -52,6 +57,9 @@ class Place:
         if registered.method == "GET":
             self.methods["HEAD"] = registered
         self.allow = ", ".join(sorted({*self.methods, "OPTIONS"}))
+        self.options = ((b"allow", self.allow.encode()),)
+        if "PATCH" in self.methods:
+            self.options += ((b"accept-patch", ACCEPT_PATCH.encode()),)
 
 
 class _Node:

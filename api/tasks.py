@@ -14,7 +14,8 @@ from api.answers import Answer
 from api.cursors import CursorSigner, place_of
 from api.documentation import HeaderParameter, QueryParameter, documented
 from api.errors import BadRequest
-from api.requests import AnyRequest, header, integer, log_of, matches, one, principal, query_of, task_id_of, wait_of
+from api.preconditions import matches
+from api.requests import AnyRequest, header, integer, log_of, one, principal, query_of, task_id_of, wait_of
 from api.task_commands import ID
 from domain.errors import InvalidValue, NotFound, no_such_task
 from domain.task_values import Priority, Status

@@ -10,7 +10,8 @@ from litestar.types import ASGIApp
 
 from api.answers import Asset
 from api.openapi import PATH as OPENAPI_PATH
-from api.requests import AnyRequest, header, matches
+from api.preconditions import matches
+from api.requests import AnyRequest, header
 
 SCRIPT_PATH: Final = "/docs/rapidoc-min.js"
 _SCRIPT: Final = Path(__file__).with_name("static") / "rapidoc-min.js"
@@ -43,13 +44,13 @@ def _script() -> tuple[bytes, str]:
     return content, f'"{sha256(content).hexdigest()[:32]}"'
 
 
-@get("/docs", public=True, sync_to_thread=False)
+@get("/docs", public=True, not_json=True, sync_to_thread=False)
 def docs_page() -> ASGIApp:
     """GET /docs."""
     return Asset(_PAGE, b"text/html; charset=utf-8", ((b"content-security-policy", _POLICY),))
 
 
-@get(SCRIPT_PATH, public=True)
+@get(SCRIPT_PATH, public=True, not_json=True)
 async def docs_script(request: AnyRequest) -> ASGIApp:
     """GET /docs/rapidoc-min.js: a day without asking, then 304 as long as it is the same."""
     content, etag = _script()

@@ -66,6 +66,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     refresh_token_seconds: Annotated[Seconds, Meta(description="Life of a session that is not used")] = 2_592_000
     max_body_bytes: Annotated[Bytes, Meta(description="Largest body of a request")] = 262_144
     max_batch_bytes: Annotated[Bytes, Meta(description="Largest body of a batch")] = 8_388_608
+    body_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="How long a body may take to arrive; then the request is refused (408)")
+    ] = 30.0
+    body_idle_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="The longest gap within a body; then the request is refused (408)")
+    ] = 10.0
     max_connections: Annotated[
         int, Meta(ge=16, le=1_000_000, description="Connections that one API process holds open; more wait unaccepted")
     ] = 16_384

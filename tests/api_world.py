@@ -7,6 +7,7 @@ Hypothesis stay synchronous. Nothing advances the read models unless a test says
 import asyncio
 import threading
 import time
+from collections import deque
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -116,13 +117,13 @@ class Api:
             "client": ("192.0.2.7", 4711),
             "server": ("taskmaster.example", 80),
         }
-        return self.run(self._exchange(scope, list(chunks) or [b""]))
+        return self.run(self._exchange(scope, deque(chunks or [b""])))
 
-    async def _exchange(self, scope: dict[str, Any], chunks: list[bytes | None]) -> httpx.Response:
+    async def _exchange(self, scope: dict[str, Any], chunks: deque[bytes | None]) -> httpx.Response:
         sent: list[Any] = []
 
         async def receive() -> Any:
-            chunk = chunks.pop(0) if chunks else None
+            chunk = chunks.popleft() if chunks else None
             if chunk is None:
                 return {"type": "http.disconnect"}
             return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}

@@ -1,6 +1,7 @@
 """A served API as a process of its own, and HTTP to it byte by byte: no client in between puts anything right."""
 
 import http.client
+import select
 import socket
 import subprocess
 import threading
@@ -37,6 +38,11 @@ class RawConnection:
 
     def send(self, raw: bytes) -> None:
         self._socket.sendall(raw)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass, or until the server closes or answers."""
+        if select.select([self._socket], [], [], seconds)[0] and not self._socket.recv(65536):
+            raise ConnectionResetError("closed by the server")
 
     def read(self, method: str = "GET") -> RawAnswer:
         """The next answer."""

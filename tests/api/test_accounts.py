@@ -37,6 +37,8 @@ STATUSES: dict[type[Exception], int] = {
 
 class Settings(msgspec.Struct):
     secure_cookies: bool = True
+    body_seconds: float = 30.0
+    body_idle_seconds: float = 30.0
 
 
 class Resources(msgspec.Struct):
