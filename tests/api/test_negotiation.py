@@ -13,9 +13,20 @@ OURS = ("br", "gzip")
 
 @pytest.mark.parametrize(
     "accept",
-    ["*/*", "application/json", "application/*", "text/html, */*;q=0.1", "Application/JSON; charset=utf-8", "", "text/csv, application/json;q=0.001",
-     "application/*;q=0, application/json", "text/html,application/xhtml+xml,*/*;q=0.8", ",,application/json,", "*/*;q=0.5;ext=1"],
-)  # fmt: skip
+    [
+        "*/*",
+        "application/json",
+        "application/*",
+        "text/html, */*;q=0.1",
+        "Application/JSON; charset=utf-8",
+        "",
+        "text/csv, application/json;q=0.001",
+        "application/*;q=0, application/json",
+        "text/html,application/xhtml+xml,*/*;q=0.8",
+        ",,application/json,",
+        "*/*;q=0.5;ext=1",
+    ],
+)
 def test_json_is_acceptable(world: World, accept: str) -> None:
     assert accepts_json(accept.encode())
     assert world.ada.get("/me", headers={"Accept": accept}).status_code == 200
@@ -23,9 +34,18 @@ def test_json_is_acceptable(world: World, accept: str) -> None:
 
 @pytest.mark.parametrize(
     "accept",
-    ["text/csv", "text/html, application/xml", "application/json;q=0", "*/*;q=0", "application/json;q=0, */*", "application/json;q=0.000, application/*",
-     "application/problem+json", "application/*;q=0, */*;q=1", "text/*"],
-)  # fmt: skip
+    [
+        "text/csv",
+        "text/html, application/xml",
+        "application/json;q=0",
+        "*/*;q=0",
+        "application/json;q=0, */*",
+        "application/json;q=0.000, application/*",
+        "application/problem+json",
+        "application/*;q=0, */*;q=1",
+        "text/*",
+    ],
+)
 def test_whoever_excludes_json_is_refused_before_anything_is_done(world: World, accept: str) -> None:
     before = world.api.head()
     problem(world.ada.get("/me", headers={"Accept": accept}), 406, "not_acceptable", "Accept")
