@@ -103,6 +103,8 @@ def decode_json(body: bytes, type_: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(400, "malformed_json", f"the body is not valid JSON: {error}") from None
     _require_plain(body)
+    if _BARE_UUID(body):
+        _require_hyphens(json.loads(body), msgspec.to_builtins(decoded))
     return decoded
 
 
@@ -156,6 +158,23 @@ def _require_plain(body: bytes) -> None:
         _require_single(json.loads(body, object_pairs_hook=_Members))
     if b"\\u0000" in body or b"\\ud" in body or b"\\uD" in body:
         _require_storable(json.loads(body))
+
+
+# What decoding takes for a UUID as well.
+_BARE_UUID: Final = re.compile(rb'"[0-9a-fA-F]{32}"').search
+
+
+def _require_hyphens(sent: Any, decoded: Any, pointer: str = "") -> None:
+    """Find a UUID that was sent without its hyphens: in `decoded` it has them, where a text that looks like one has none."""
+    if isinstance(sent, str):
+        if isinstance(decoded, str) and sent.lower() == decoded.replace("-", "") != decoded:
+            raise BadRequest(400, "invalid_body", "Invalid UUID", pointer)
+    elif isinstance(sent, dict) and isinstance(decoded, dict):
+        for name in sent.keys() & decoded.keys():
+            _require_hyphens(sent[name], decoded[name], pointer + _token(name))
+    elif isinstance(sent, list) and isinstance(decoded, list | tuple):
+        for index, (one, other) in enumerate(zip(sent, decoded, strict=False)):
+            _require_hyphens(one, other, f"{pointer}/{index}")
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

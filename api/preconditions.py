@@ -55,6 +55,5 @@ def matches(if_none_match: str | None, etag: str) -> bool:
         return if_none_match is not None
     if if_none_match.strip() == "*":
         return True
-    plain = etag.strip('"')
-    named = (tag.strip().removeprefix("W/").strip('"') for tag in if_none_match.split(","))
-    return any(name == plain or name in (f"{plain}-gzip", f"{plain}-br") for name in named)
+    forms = (etag, f'{etag[:-1]}-gzip"', f'{etag[:-1]}-br"')
+    return any(tag.strip().removeprefix("W/") in forms for tag in if_none_match.split(","))

@@ -12,6 +12,7 @@ from litestar import Request
 from uuid_utils.compat import uuid7
 
 from api.errors import BadRequest
+from api.preconditions import matched_versions
 from application.command_handler import CommandContext, IfMatch
 from application.ports import IdempotencyKey
 from application.principal import Principal
@@ -23,7 +24,6 @@ AnyRequest = Request[Any, Any, Any]
 
 KEY_MAX: Final = 255
 _INT64: Final = 2**63
-_ENTITY_TAG: Final = re.compile(r'"v([0-9]{1,18})"')
 
 
 def resources(request: AnyRequest) -> Resources:
@@ -95,12 +95,10 @@ def _idempotency(key: str, scope: Any, body: bytes) -> IdempotencyKey:
 
 
 def _if_match(value: str, prefer: str | None) -> IfMatch | None:
-    if value == "*":
+    versions = matched_versions(value)
+    if versions is None:
         return None
-    tag = _ENTITY_TAG.fullmatch(value.strip())
-    if tag is None:
-        raise BadRequest(400, "invalid_if_match", 'If-Match takes one entity tag as ETag gave it, such as "v3"', "If-Match")
-    return IfMatch((int(tag[1]),), "handling=strict" in (prefer or "").replace(" ", "").lower().split(","))
+    return IfMatch(versions, "handling=strict" in (prefer or "").replace(" ", "").lower().split(","))
 
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}").fullmatch

@@ -15,7 +15,7 @@ from api.cursors import CursorSigner, place_of
 from api.documentation import HeaderParameter, QueryParameter, documented
 from api.errors import BadRequest
 from api.preconditions import matches
-from api.requests import AnyRequest, header, integer, log_of, one, principal, query_of, task_id_of, wait_of
+from api.requests import AnyRequest, header, integer, log_of, one, principal, query_of, required_uuid, task_id_of, wait_of
 from api.task_commands import ID
 from domain.errors import InvalidValue, NotFound, no_such_task
 from domain.task_values import Priority, Status
@@ -240,6 +240,9 @@ def _task_query(query: dict[str, list[str]]) -> TaskQuery:
             found[name] = query.get(name, [])
         elif (text := one(query, name)) is not None:
             found[name] = text
+    for name in ("assignee", "created_by"):
+        if isinstance(identifier := found.get(name), str):
+            found[name] = required_uuid(identifier, name)
     for name in ("due_from", "due_before", "created_from", "created_before"):
         if isinstance(moment := found.get(name), str):
             found[name] = _instant(name, moment)
