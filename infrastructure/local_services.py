@@ -167,17 +167,17 @@ class LocalServices:
 
 
 @contextmanager
-def reachable_services(settings: Settings, *, redis: bool = True) -> Iterator[Settings]:
+def reachable_services(settings: Settings, *, redis: bool = True, make: bool = False) -> Iterator[Settings]:
     """Settings with URLs for a short command: configured, or of the servers that run on the data folder already, or of ones
     started for as long as the block lasts. Without `redis` only PostgreSQL is; the URL of Redis may then be empty.
 
-    Raises ConfigurationError where an embedded server would be needed and the data folder holds no installation: a short
-    command in a wrong folder shall not make one there.
+    Raises ConfigurationError where an embedded server would be needed and the data folder holds no installation, unless it is
+    to `make` one: a short command in a wrong folder shall not.
     """
     if settings.database_url and (settings.redis_url or not redis):
         yield settings
         return
-    if not has_installation(settings.data_dir):
+    if not make and not has_installation(settings.data_dir):
         if settings.database_url:
             raise ConfigurationError(f"REDIS_URL is not set, and {_no_installation(settings)}")
         raise ConfigurationError(f"{_no_installation(settings)}, or set DATABASE_URL")

@@ -22,7 +22,7 @@ from infrastructure.settings import ConfigurationError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 OLDEST_SERVER = 150_000
-_LOCK = 7_216_031_948_520_177
+MIGRATION_LOCK = 7_216_031_948_520_177
 _LOCK_POLL_SECONDS = 0.05
 
 Connection = psycopg.Connection[Any]
@@ -78,13 +78,13 @@ def _alone(connection: Connection) -> Iterator[None]:
     # Asking again and again instead of waiting inside pg_advisory_lock: a waiting statement holds a snapshot,
     # and CREATE INDEX CONCURRENTLY waits for every snapshot. The lock goes with the connection, so a kill
     # frees it.
-    while not _one(connection, "SELECT pg_try_advisory_lock(%s)", _LOCK):
+    while not _one(connection, "SELECT pg_try_advisory_lock(%s)", MIGRATION_LOCK):
         time.sleep(_LOCK_POLL_SECONDS)
     try:
         yield
     finally:
         if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(%s)", [_LOCK])
+            connection.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
 
 
 def _migrate_schema(connection: Connection, schema: str, folder: Path) -> Iterator[str]:

@@ -2,17 +2,22 @@
 code.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from application.ports import LogUnavailable
 from infrastructure import projection_operations
+from infrastructure.backup import backup as write_backup
 from infrastructure.failpoints import arm
 from infrastructure.import_report import print_summary, write_report
 from infrastructure.import_tickets import ImportRequest
 from infrastructure.import_tickets import import_tickets as run_import
 from infrastructure.progress_bar import progress_bar
+from infrastructure.restore import restore as put_back
 from infrastructure.settings import ConfigurationError, Settings
 from infrastructure.verify_log import verify_log
 from infrastructure.verify_report import print_verification
@@ -30,6 +35,28 @@ def import_tickets(settings: Settings, *, request: ImportRequest, report: Path |
     if report is not None:
         write_report(report, summary)
     return 0
+
+
+def backup(settings: Settings, *, file: Path, overwrite: bool) -> int:
+    """Write the database to a file and say what it holds."""
+    with _waiting("backing up"):
+        made = write_backup(settings.database_url, file, overwrite=overwrite)
+    for log in made.logs:
+        _say(f"log {log.name} up to position {log.head:,}, epoch {log.epoch}")
+    _say(f"is in {made.file}: {made.bytes:,} bytes, written in {made.seconds:.1f} s")
+    return 0
+
+
+def restore(settings: Settings, *, file: Path, replace: bool) -> int:
+    """Put a backup in place, check every hash of it and say what came of it; 1 where the backup itself was changed."""
+    with _waiting("restoring"):
+        logs = put_back(settings.database_url, file, replace=replace)
+    worst = 0
+    for log in logs:
+        _say(f"log {log.name} is back up to position {log.head:,}, and begins epoch {log.epoch}")
+        worst = max(worst, verify(msgspec.structs.replace(settings, log_name=log.name), as_json=False))
+    _say("every session was ended; the read models rebuild themselves once the workers run")
+    return worst
 
 
 def verify(settings: Settings, *, as_json: bool) -> int:
@@ -53,3 +80,14 @@ def rebuild(settings: Settings, *, name: str) -> int:
 def parked(settings: Settings, *, replay: bool) -> int:
     """List what projections had to set aside, or apply it after the fix."""
     return projection_operations.parked(settings, replay=replay)
+
+
+def _say(text: str) -> None:
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+@contextmanager
+def _waiting(doing: str) -> Iterator[None]:
+    console = Console(stderr=True)
+    with console.status(f"{doing} …") if console.is_terminal else nullcontext():
+        yield

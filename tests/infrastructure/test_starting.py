@@ -3,20 +3,16 @@
 import http.client
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from infrastructure.cli import main
 from infrastructure.local_services import LocalServices
-from infrastructure.settings import VARIABLES
+from tests.infrastructure.command_line import KEY, Run
 from tests.infrastructure.processes_under_test import started
 
 NOBODY_THERE = "redis://127.0.0.1:1/0"
-KEY = "k" * 40
 ON_A_LOG = (
     "serve",
     "work",
@@ -26,28 +22,6 @@ ON_A_LOG = (
     "rebuild task_list",
     "import tickets {file} --mapping helpdesk --as a@b",
 )
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Run]:
-    """Runs a command line with these settings and nothing else; gives exit code, output and errors."""
-
-    def run(command: str, **environ: str) -> tuple[int, str, str]:
-        for variable in VARIABLES.values():
-            monkeypatch.delenv(variable, raising=False)
-        for variable, text in ({"TASKMASTER_DATA_DIR": str(tmp_path / "none"), "TASKMASTER_SECRET_KEY": KEY} | environ).items():
-            monkeypatch.setenv(variable, text)
-        monkeypatch.setattr(sys, "argv", ["taskmaster", *command.format(file=__file__).split()])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        output, errors = capfd.readouterr()
-        return int(ended.value.code or 0), output, errors
-
-    yield run
-    assert not (tmp_path / "none").exists(), "a short command made an installation"
 
 
 def _execute(database_url: str, *statements: str) -> None:
