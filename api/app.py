@@ -14,13 +14,14 @@ from api.analytics import get_flow
 from api.cursors import CursorSigner
 from api.edge import Edge
 from api.health import healthz, readyz
-from api.history import get_changes, get_history, list_members
+from api.history import get_changes, get_history
 from api.log_lines import log_to_standard_error
+from api.members import list_members
 from api.openapi import openapi_document, openapi_route
 from api.task_commands import COMMAND_ROUTES, batch_tasks, change_task, create_task, delete_task
 from api.tasks import count_tasks, get_task, list_tasks
 from api.turns import Turns
-from api.viewer import docs_page, docs_script
+from api.viewer import docs_page, docs_script, start_page
 from infrastructure.bootstrap import Resources, open_resources
 from infrastructure.failpoints import arm
 from infrastructure.settings import Settings, load_settings
@@ -52,9 +53,11 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
             yield
 
     app = Litestar(
-        route_handlers=[*_documented_routes(), openapi_route(describe), docs_page, docs_script],
+        route_handlers=[*_documented_routes(), openapi_route(describe), start_page, docs_page, docs_script],
         lifespan=[lifespan],
         openapi_config=None,
+        # Litestar's own would put a handler of another form on the root logger.
+        logging_config=None,
         request_max_body_size=chosen.max_batch_bytes,
         debug=False,
     )

@@ -1,5 +1,6 @@
 """Routes for operators and load balancers: alive, ready, how far behind."""
 
+import hmac
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from psycopg_pool import PoolTimeout
 
 from api.answers import Answer
 from api.documentation import documented
-from api.requests import AnyRequest, resources
+from api.requests import AnyRequest, header, resources
 from application.ports import LogUnavailable
 from infrastructure.bootstrap import LogResources
 from infrastructure.hot_reader import HotUnavailable
@@ -35,14 +36,21 @@ class ReadModelState(msgspec.Struct, frozen=True):
     parked: int
 
 
-class Readiness(msgspec.Struct, frozen=True):
-    """Whether this process can serve. `degraded` says that reads come from Postgres because Redis is away or being rebuilt."""
+class ReadinessDetails(msgspec.Struct, frozen=True):
+    """How the log and its read models stand. `degraded` says that reads come from Postgres because Redis is away or being
+    rebuilt."""
 
-    status: str
     log: str
     head: int
     redis: str
     read_models: list[ReadModelState]
+
+
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether this process can serve: `ready` or `unavailable`. The details are for whoever shows the operator's token."""
+
+    status: str
+    details: ReadinessDetails | None = None
 
 
 @get(
@@ -59,6 +67,8 @@ async def healthz() -> ASGIApp:
     **documented(
         operation_id="readyz",
         summary="Can the process serve, and how far behind are the read models",
+        description="Everybody is told whether it can. How far the read models are is told to whoever sends the operator's "
+        "token (`TASKMASTER_OPERATOR_TOKEN`) as bearer token: it shows what all workspaces together write.",
         responses={200: Readiness, 503: Readiness},
         public=True,
     ),
@@ -67,13 +77,28 @@ async def readyz(request: AnyRequest) -> ASGIApp:
     """GET /readyz."""
     log = next(iter(resources(request).logs.values()))
     try:
-        ready = await _readiness(log)
+        if _is_operator(request):
+            details = await _details(log)
+        else:
+            details = None
+            await _require_answer(log)
     except (LogUnavailable, psycopg.Error, PoolTimeout):
-        return Answer(msgspec.json.encode(Readiness("unavailable", log.name, 0, "unknown", [])), None, 503)
-    return Answer(msgspec.json.encode(ready), ready.head)
+        return Answer(msgspec.json.encode(Readiness("unavailable")), None, 503)
+    return Answer(msgspec.json.encode(Readiness("ready", details)), None)
 
 
-async def _readiness(log: LogResources) -> Readiness:
+def _is_operator(request: AnyRequest) -> bool:
+    token = resources(request).settings.operator_token
+    given = header(request, b"authorization") or ""
+    return bool(token) and hmac.compare_digest(given.encode("latin-1"), f"Bearer {token}".encode())
+
+
+async def _require_answer(log: LogResources) -> None:
+    async with log.reads.connection() as connection:
+        await connection.execute("SELECT 1 FROM checkpoints LIMIT 1")
+
+
+async def _details(log: LogResources) -> ReadinessDetails:
     async with log.reads.connection() as connection:
         cursor = await connection.execute(_STATES)
         rows = await cursor.fetchall()
@@ -89,7 +114,7 @@ async def _readiness(log: LogResources) -> Readiness:
     hot = next(row for row in rows if row[0] == HOT)
     lag = float(age[0]) if age else 0.0
     states.append(ReadModelState(HOT, hot_position, head - hot_position, lag, hot[3], hot[4]))
-    return Readiness("ready", log.name, head, redis, states)
+    return ReadinessDetails(log.name, head, redis, states)
 
 
 _AGE = "SELECT extract(epoch FROM now() - recorded_at) FROM events WHERE notification_id > %s ORDER BY notification_id LIMIT 1"

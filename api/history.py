@@ -1,7 +1,6 @@
-"""Routes for auditors and synchronisers: a task's timeline, the workspace's changes, its members."""
+"""Routes for auditors and synchronisers: a task's timeline, the workspace's changes."""
 
 from typing import Annotated, Final
-from uuid import UUID
 
 import msgspec
 from litestar import get
@@ -9,7 +8,7 @@ from litestar.types import ASGIApp
 
 from api.answers import Answer
 from api.documentation import QueryParameter, documented
-from api.requests import AnyRequest, integer, log_of, principal, query_of, resources, task_id_of, wait_of
+from api.requests import AnyRequest, integer, log_of, principal, query_of, task_id_of, wait_of
 from api.task_commands import ID
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from domain.errors import no_such_task
@@ -115,39 +114,3 @@ class _Positioned(msgspec.Struct):
 def _entries_answer(entries: Entries, limit: int, following: int | None) -> Answer:
     after = b"null" if following is None else b"%d" % following
     return Answer(b'{"items":[%s],"next_after":%s}' % (b",".join(entries.items[:limit]), after), entries.position)
-
-
-class Member(msgspec.Struct, frozen=True):
-    """Somebody in the workspace. Imported members stand for people named in imported histories; they cannot log in."""
-
-    principal_id: UUID
-    display_name: str
-    role: str
-
-
-class Members(msgspec.Struct, frozen=True):
-    """The workspace's members by name."""
-
-    items: list[Member]
-
-
-@get(
-    "/members",
-    **documented(
-        operation_id="listMembers",
-        summary="List the workspace's members",
-        description="The principals that tasks can be assigned to and that histories name.",
-        responses={200: Members},
-        errors={400: ["unknown_parameter", "invalid_query"], 401: READ_ERRORS[401], 503: ["unavailable"]},
-    ),
-)
-async def list_members(request: AnyRequest) -> ASGIApp:
-    """GET /members."""
-    query_of(request)
-    async with resources(request).accounts_pool.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT principal_id, display_name, role FROM members WHERE workspace_id = %s ORDER BY display_name, principal_id",
-            (principal(request).workspace_id,),
-        )
-        members = Members([Member(*row) for row in await cursor.fetchall()])
-    return Answer(msgspec.json.encode(members), None)

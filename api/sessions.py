@@ -32,9 +32,11 @@ class ListedSession(msgspec.Struct, frozen=True):
 
 
 class Sessions(msgspec.Struct, frozen=True):
-    """The user's live sessions, last used first, at most 200."""
+    """The user's live sessions, last used first: at most 200, always on one page."""
 
-    sessions: list[ListedSession]
+    items: list[ListedSession]
+    next_cursor: str | None
+    has_more: bool
 
 
 def accounts(request: AnyRequest) -> Accounts:
@@ -69,7 +71,7 @@ async def list_sessions(request: AnyRequest) -> Sessions:
     """List the user's live sessions."""
     asking = principal(request)
     found = await accounts(request).sessions(asking)
-    return Sessions([_listed(session, asking) for session in found])
+    return Sessions([_listed(session, asking) for session in found], next_cursor=None, has_more=False)
 
 
 @delete(

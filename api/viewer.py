@@ -8,7 +8,7 @@ from typing import Final
 from litestar import get
 from litestar.types import ASGIApp
 
-from api.answers import Asset
+from api.answers import Asset, Bare
 from api.openapi import PATH as OPENAPI_PATH
 from api.preconditions import matches
 from api.requests import AnyRequest, header
@@ -42,6 +42,12 @@ _PAGE: Final = f"""<!doctype html>
 def _script() -> tuple[bytes, str]:
     content = _SCRIPT.read_bytes()
     return content, f'"{sha256(content).hexdigest()[:32]}"'
+
+
+@get("/", public=True, not_json=True, sync_to_thread=False)
+def start_page() -> ASGIApp:
+    """GET /: leads to the documentation."""
+    return Bare(307, ((b"location", b"/docs"),))
 
 
 @get("/docs", public=True, not_json=True, sync_to_thread=False)

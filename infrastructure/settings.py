@@ -18,7 +18,7 @@ Bytes = Annotated[int, Meta(ge=1024)]
 SECRET_LENGTH_AT_LEAST = 32
 LOG_NAME = r"^[a-z][a-z0-9_]{0,30}\Z"
 """A log's name is part of its schema's, its locks' and its keys' names."""
-SECRET_FIELDS = ("secret_key", "previous_secret_key")
+SECRET_FIELDS = ("secret_key", "previous_secret_key", "operator_token")
 """Those that a file may hold: `…_FILE` names it."""
 
 
@@ -58,6 +58,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     previous_secret_key: Annotated[
         str, Meta(description="The key before this one: what it signed stays good while a new key is brought in")
+    ] = ""
+    operator_token: Annotated[
+        str,
+        Meta(description="Bearer token that shows the details of `/readyz`; at least 32 random characters; empty: to nobody"),
     ] = ""
     api_processes: Annotated[Count, Meta(description="API processes of one `serve`")] = 1
     worker_processes: Annotated[Count, Meta(description="Worker processes of one `work`")] = 1

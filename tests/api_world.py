@@ -31,6 +31,7 @@ from infrastructure.settings import Settings
 from tests.api_contract import Contract
 
 SECRET = "a secret of the tests, long enough to sign with"
+OPERATOR = "the operator of the tests, who may see how far it is"
 PASSWORD = "correct horse battery"
 ROOT = "/api/v1"
 
@@ -159,6 +160,13 @@ class Api:
     @property
     def log(self) -> LogResources:
         return self.resources.logs[self.settings.log_name]
+
+    def readiness(self) -> dict[str, Any]:
+        """What the operator is told."""
+        answer = self.request("GET", "/readyz", headers={"Authorization": f"Bearer {OPERATOR}"})
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found["details"]
 
     def head(self) -> int:
         return self.run(self.log.store.head())

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from infrastructure.local_services import LocalServices
 from infrastructure.settings import Settings, load_settings
-from tests.api_world import SECRET, Api, World, serving
+from tests.api_world import OPERATOR, SECRET, Api, World, serving
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +25,7 @@ def api_settings(services: LocalServices, template_database: str) -> Iterator[Se
         "DATABASE_URL": services.database_url.replace("/taskmaster?", f"/{name}?", 1),
         "REDIS_URL": services.redis_url,
         "TASKMASTER_SECRET_KEY": SECRET,
+        "TASKMASTER_OPERATOR_TOKEN": OPERATOR,
         "TASKMASTER_WAIT_SECONDS": "2",
     }
     yield load_settings(environ)

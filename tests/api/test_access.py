@@ -18,6 +18,7 @@ PUBLIC = {
     ("POST", f"{ROOT}/auth/refresh"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
+    ("GET", "/"),
     ("GET", "/docs"),
     ("GET", "/docs/rapidoc-min.js"),
     ("GET", "/schema/openapi.json"),

@@ -204,7 +204,7 @@ async def test_sessions_are_listed_and_the_current_one_is_marked(database_url: s
     async with serving(database_url) as (_, client):
         await register(client)
         second = await client.post(f"{API}/auth/login", json=CREDENTIALS, headers={"User-Agent": "curl/8"})
-        listed = (await client.get(f"{API}/auth/sessions", headers=bearer(second))).json()["sessions"]
+        listed = (await client.get(f"{API}/auth/sessions", headers=bearer(second))).json()["items"]
         assert len(listed) == 2
         [current] = [session for session in listed if session["current"]]
         assert (current["session_id"], current["user_agent"]) == (second.json()["session_id"], "curl/8")

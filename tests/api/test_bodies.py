@@ -359,7 +359,7 @@ def test_whatever_was_accepted_every_read_model_can_store(world: World) -> None:
     """Runs after the others of this module: nothing that came through was set aside."""
     world.api.catch_up()
     for _ in range(100):
-        state = world.api.request("GET", "/readyz").json()
+        state = world.api.readiness()
         if state["redis"] == "ok":
             break
         # The reader rests for a moment after it found Redis without its read model.

@@ -14,7 +14,7 @@ from api.problem import PROBLEM_JSON
 from tests.api_world import Api
 
 # What people read or programs fetch to learn of the rest.
-UNDESCRIBED = {("GET", "/schema/openapi.json"), ("GET", "/docs"), ("GET", "/docs/rapidoc-min.js")}
+UNDESCRIBED = {("GET", "/schema/openapi.json"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/rapidoc-min.js")}
 PUBLIC = {"register", "login", "refreshTokens", "healthz", "readyz"}
 
 

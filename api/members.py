@@ -1,0 +1,80 @@
+"""The workspace's members: who tasks can be assigned to and whom histories name."""
+
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from litestar import get
+from litestar.types import ASGIApp
+
+from api.answers import Answer
+from api.documentation import QueryParameter, documented
+from api.errors import BadRequest
+from api.pages import next_page
+from api.requests import AnyRequest, integer, one, principal, query_of, resources, uuid_of
+from api.tasks import READ_ERRORS
+
+LIMIT_MAX: Final = 1000
+
+
+class Member(msgspec.Struct, frozen=True):
+    """Somebody in the workspace. Imported members stand for people named in imported histories; they cannot log in."""
+
+    principal_id: UUID
+    display_name: str
+    role: str
+
+
+class Members(msgspec.Struct, frozen=True):
+    """A page of members by name; `next_cursor` leads to the next one, null on the last."""
+
+    items: list[Member]
+    next_cursor: str | None
+    has_more: bool
+
+
+# A name that is changed while somebody turns pages moves its member, as in any list that is ordered by it.
+_PAGE: Final = """
+SELECT principal_id, display_name, role FROM members
+WHERE workspace_id = %(workspace)s
+  AND (%(after)s::uuid IS NULL OR (display_name, principal_id) >
+       (SELECT display_name, principal_id FROM members WHERE workspace_id = %(workspace)s AND principal_id = %(after)s))
+ORDER BY display_name, principal_id LIMIT %(limit)s
+"""
+
+
+@get(
+    "/members",
+    **documented(
+        operation_id="listMembers",
+        summary="List the workspace's members",
+        description="The principals that tasks can be assigned to and that histories name, by name.",
+        responses={200: Members},
+        errors={
+            400: ["unknown_parameter", "invalid_parameter", "repeated_parameter", "invalid_query", "invalid_cursor"],
+            401: READ_ERRORS[401],
+            503: ["unavailable"],
+        },
+        parameters=[
+            QueryParameter("limit", Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)], "Members on the page, 1000 by default."),
+            QueryParameter("cursor", str, "`next_cursor` of the page before."),
+        ],
+        response_headers={200: {"Link": 'The next page, `rel="next"` (RFC 8288); absent on the last.'}},
+    ),
+)
+async def list_members(request: AnyRequest) -> ASGIApp:
+    """GET /members."""
+    query = query_of(request, "limit", "cursor")
+    limit, cursor = integer(query, "limit", LIMIT_MAX, 1, LIMIT_MAX), one(query, "cursor")
+    after = None if cursor is None else uuid_of(cursor)
+    if cursor is not None and after is None:
+        raise BadRequest(400, "invalid_cursor", "the cursor does not belong to this list; start from the first page", "cursor")
+    async with resources(request).accounts_pool.connection() as connection:
+        found = await connection.execute(
+            _PAGE, {"workspace": principal(request).workspace_id, "after": after, "limit": limit + 1}
+        )
+        members = [Member(*row) for row in await found.fetchall()]
+    more = len(members) > limit
+    following = str(members[limit - 1].principal_id) if more else None
+    page = Members(members[:limit], following, more)
+    return Answer(msgspec.json.encode(page), None, 200, next_page(request.scope, following))
