@@ -11,7 +11,6 @@ from api.documentation import QueryParameter, documented
 from api.errors import BadRequest
 from api.requests import AnyRequest, log_of, one, principal, query_of, wait_of
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
-from infrastructure.task_reads import NotYetApplied
 from projections.flow import DAYS_MAX, FlowMetrics, flow_metrics
 
 
@@ -51,14 +50,10 @@ async def get_flow(request: AnyRequest) -> ASGIApp:
     if first and last and (first > last or (last - first).days >= DAYS_MAX):
         detail = f"from must not be after to, and the days from one to the other may be {DAYS_MAX:,} at most"
         raise BadRequest(400, "invalid_parameter", detail, "from")
-    reads, workspace = log_of(request).reads, principal(request).workspace_id
-    wait = wait_of(request, query)
-    if wait.minimum:
-        await reads.reach("flow", wait)
-    async with reads.connection() as connection:
-        metrics = await flow_metrics(connection, workspace, first, last, datetime.now(UTC).date())
-    if metrics.position < wait.minimum:
-        raise NotYetApplied(metrics.position, wait.minimum)
+    workspace, today = principal(request).workspace_id, datetime.now(UTC).date()
+    metrics = await log_of(request).reads.read(
+        "flow", lambda connection: flow_metrics(connection, workspace, first, last, today), wait_of(request, query)
+    )
     return Answer(msgspec.json.encode(metrics), metrics.position)
 
 

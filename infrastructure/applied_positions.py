@@ -1,4 +1,9 @@
-"""How far each read model has come, as this process knows it, and waiting until one has come far enough."""
+"""How far each read model has come, as this process has heard, and waiting until one has come far enough.
+
+What is known here is a hint and may fall: read models commit without waiting for the disk, so after a crash of the server one
+may be behind what was announced, and a log may be restored. Answers count, not announcements: a reader that found a read model
+behind says so (`found`), and waits for news that came after it looked.
+"""
 
 import asyncio
 import logging
@@ -35,8 +40,9 @@ class AppliedPositions:
         self._pool = pool
         self._hot_position = hot_position
         self._channel = applied_channel(log_name)
-        self._known: dict[str, int] = {}
-        self._waiters: set[tuple[str, int, asyncio.Future[None]]] = set()
+        self._known: dict[str, tuple[int, int]] = {}
+        self._news = 0
+        self._waiters: set[tuple[tuple[str, ...], int, asyncio.Future[None]]] = set()
         self._jobs: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -55,27 +61,34 @@ class AppliedPositions:
             await asyncio.wait(running, timeout=0.1)
 
     def known(self, projection: str) -> int:
-        """The newest position of a read model that this process has heard of."""
-        return self._known.get(projection, 0)
+        """The position at which this process last saw or heard a read model."""
+        return self._known.get(projection, (0, 0))[0]
 
     @property
-    def newest(self) -> int:
-        """The newest position that this process has seen any read model at."""
-        return max(self._known.values(), default=0)
+    def now(self) -> int:
+        """A moment in the order in which news come, for `found` and `wait_for`."""
+        return self._news
 
     def note(self, projection: str, position: int) -> None:
-        """Somebody saw a read model at `position`."""
-        if position > self._known.get(projection, 0):
-            self._known[projection] = position
-            for waiter in [w for w in self._waiters if w[0] == projection and w[1] <= position]:
-                if not waiter[2].done():
-                    waiter[2].set_result(None)
+        """Somebody saw or announced a read model at `position`, further on or further back than before."""
+        self._news += 1
+        self._known[projection] = (position, self._news)
+        for names, wanted, waiter in list(self._waiters):
+            if projection in names and wanted <= position and not waiter.done():
+                waiter.set_result(None)
 
-    async def wait_for(self, projection: str, position: int, seconds: float) -> bool:
-        """Whether the read model reached `position` within so many seconds."""
-        if self.known(projection) >= position:
+    def found(self, projection: str, position: int, since: int) -> None:
+        """An answer that was asked for at `since` reflects `position`: what was heard before that counts no longer."""
+        if self._known.get(projection, (0, 0))[1] <= since:
+            self.note(projection, position)
+
+    async def wait_for(self, projections: tuple[str, ...], position: int, seconds: float) -> bool:
+        """Whether one of the read models was seen or announced at `position` within so many seconds."""
+        if any(self.known(projection) >= position for projection in projections):
             return True
-        waiter = (projection, position, asyncio.get_running_loop().create_future())
+        if seconds <= 0:
+            return False
+        waiter = (projections, position, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
         try:
             await asyncio.wait_for(waiter[2], seconds)
@@ -98,14 +111,15 @@ class AppliedPositions:
                 await asyncio.sleep(0.2)
 
     def _heard(self, data: bytes) -> None:
-        names, _, position = data.decode().partition(" ")
-        for name in names.split(","):
-            self.note(name, int(position))
+        names, _, position = data.decode(errors="replace").partition(" ")
+        if position.isdigit():
+            for name in names.split(","):
+                self.note(name, int(position))
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            names = {name for name, _, _ in self._waiters}
+            names = {name for names, _, _ in self._waiters for name in names}
             if HOT in names:
                 with suppress(HotUnavailable):
                     self.note(HOT, await self._hot_position())

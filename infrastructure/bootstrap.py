@@ -14,6 +14,7 @@ from infrastructure.applied_positions import AppliedPositions
 from infrastructure.event_store import PostgresEventStore
 from infrastructure.head_publisher import HeadPublisher
 from infrastructure.hot_reader import HotReader
+from infrastructure.log_watch import LogWatch
 from infrastructure.passwords import PasswordHasher
 from infrastructure.postgres import CONTROL_SCHEMA, AsyncPool, conninfo, log_schema, pool
 from infrastructure.redis_client import BROKER, READ_MODELS, async_client
@@ -24,7 +25,6 @@ from infrastructure.task_reads import TaskReads
 
 READ_CONNECTIONS = 8
 ACCOUNT_CONNECTIONS = 4
-HOT_READ_SECONDS = 0.25
 
 
 class LogResources:
@@ -93,22 +93,28 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
 
 async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accounts_pool: AsyncPool) -> LogResources:
-    reads_pool = await _open_pool(stack, settings, log_schema(name), READ_CONNECTIONS)
-    hot_client = await _open_redis(stack, settings, READ_MODELS, HOT_READ_SECONDS)
+    schema = log_schema(name)
+    reads_pool = await _open_pool(stack, settings, schema, READ_CONNECTIONS)
+    # Without a time-out of its own: the reader's patience is the better one.
+    hot_client = await _open_redis(stack, settings, READ_MODELS, None)
     hints = await _open_redis(stack, settings, BROKER, 1.0)
     heads = HeadPublisher(hints, name)
     stack.push_async_callback(heads.close)
-    hot = HotReader(hot_client, reads_pool, name)
+    watch = LogWatch(conninfo(settings.database_url, schema, "taskmaster log watch"))
+    hot = HotReader(hot_client, reads_pool, name, watch)
+    watch.on_look = hot.adopt
     await hot.find_generation()
     stack.push_async_callback(hot.close)
+    await watch.start()
+    stack.push_async_callback(watch.stop)
     positions = AppliedPositions(hints, reads_pool, name, hot.position)
     positions.start()
     stack.push_async_callback(positions.close)
-    store = PostgresEventStore(settings.database_url, name, reads_pool, heads.announce)
+    store = PostgresEventStore(settings.database_url, name, reads_pool, heads.announce, watch.doubt)
     await store.start()
     stack.push_async_callback(store.stop)
     handler = CommandHandler(store, lambda workspace: _members_of(accounts_pool, workspace))
-    log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions))
+    log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions, watch))
     log.heads, log.positions = heads, positions
     return log
 
@@ -120,7 +126,7 @@ async def _open_pool(stack: AsyncExitStack, settings: Settings, schema: str, siz
     return opened
 
 
-async def _open_redis(stack: AsyncExitStack, settings: Settings, database: int, seconds: float) -> redis.asyncio.Redis:
+async def _open_redis(stack: AsyncExitStack, settings: Settings, database: int, seconds: float | None) -> redis.asyncio.Redis:
     client = async_client(settings.redis_url, database, seconds)
     stack.push_async_callback(client.aclose)
     return client

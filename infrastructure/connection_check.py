@@ -60,6 +60,11 @@ def _check_redis_server(client: redis.Redis) -> None:
     version = str(client.info("server")["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
         raise ConfigurationError(f"REDIS_URL: Redis 6.2 or newer is needed, the server is {version}")
+    policy = str(client.info("memory").get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        raise ConfigurationError(
+            f"REDIS_URL: the server's maxmemory-policy is {policy}, so it may drop what is needed: set noeviction"
+        )
 
 
 def one_line(error: Exception) -> str:

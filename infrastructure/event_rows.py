@@ -39,3 +39,6 @@ OF_STREAM: LiteralString = (
 )
 
 AFTER_POSITION: LiteralString = f"SELECT {COLUMNS} FROM events WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
+
+HEAD: LiteralString = "SELECT coalesce(max(notification_id), 0) FROM events"
+"""The newest position, 0 for an empty log."""

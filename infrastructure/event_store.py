@@ -48,7 +48,13 @@ class PostgresEventStore:
         log_name: str,
         reads: AsyncPool,
         on_commit: Callable[[int], None] = lambda _: None,
+        on_reconnect: Callable[[], None] = lambda: None,
     ) -> None:
+        def reconnected() -> None:
+            # The log may be another one now.
+            self._remembered.clear()
+            on_reconnect()
+
         schema = log_schema(log_name)
         self._reads = reads
         self._remembered: OrderedDict[UUID, LoadedTask] = OrderedDict()
@@ -56,7 +62,7 @@ class PostgresEventStore:
             lambda: connect(database_url, schema, "taskmaster appender"),
             schema,
             on_commit,
-            self._remembered.clear,
+            reconnected,
         )
 
     async def start(self) -> None:

@@ -10,7 +10,7 @@ from infrastructure.failpoints import failpoint
 from infrastructure.log_source import Reconnecting
 from projections.changes import Change, LogIdentity
 from projections.engine import Checkpoint, Incomplete, Moved, ProjectionFailed
-from projections.hot_tasks import APPLY, NAME, HotKeys, checkpoint_value, read_checkpoint, write_arguments
+from projections.hot_tasks import APPLY, DAMAGED, NAME, HotKeys, checkpoint_value, read_checkpoint, write_arguments
 
 
 class HotStore:
@@ -39,10 +39,16 @@ class HotStore:
         stored = read_checkpoints(self._connection.get(), [NAME])[0]
         generation = self._generation or stored.generation
         keys = HotKeys(self._log_name, generation)
-        value: Any = self._client.get(keys.checkpoint)
+        found: Any = self._client.mget([keys.checkpoint, keys.damaged])
+        value, damaged = found
         if value is None:
             raise Incomplete(NAME, "Redis does not hold it")
-        identity, position, leaf_hash = read_checkpoint(value)
+        if damaged is not None:
+            raise Incomplete(NAME, f"it is damaged: {damaged.decode(errors='replace')}")
+        try:
+            identity, position, leaf_hash = read_checkpoint(value)
+        except ValueError:
+            raise Incomplete(NAME, "its checkpoint cannot be read") from None
         if identity != stored.identity and not self._generation:
             raise Incomplete(NAME, "Redis holds that of another log or epoch")
         # What is noted in Postgres counts for the place where it was noted.
@@ -65,7 +71,10 @@ class HotStore:
     def begin(self, identity: LogIdentity) -> None:
         """Lay the first stone of a generation: from here on it is there, at position 0."""
         keys = HotKeys(self._log_name, self._generation or 1)
-        self._client.set(keys.checkpoint, checkpoint_value(identity, 0, None), nx=True)
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(keys.totals, "", 1)
+            pipeline.set(keys.checkpoint, checkpoint_value(identity, 0, None), nx=True)
+            pipeline.execute()
 
     def write(self, expected: Sequence[Checkpoint], changes: Sequence[Change]) -> None:
         """See `Store.write`."""
@@ -93,6 +102,8 @@ class HotStore:
                 raise
             raise ProjectionFailed(NAME, error) from error
         failpoint("hot.after_apply")
+        if found.startswith(DAMAGED):
+            raise Incomplete(NAME, found.decode(errors="replace"))
         if found != after:
             raise Moved(NAME)
 

@@ -55,6 +55,12 @@ def connect_sync(database_url: str, schema: str, application: str = "taskmaster"
     return psycopg.connect(conninfo(database_url, schema, application), autocommit=True)
 
 
+def is_of_another_release(error: psycopg.Error) -> bool:
+    """Whether the server refused a statement for what it is, not for its values: a table, column or function is missing or is
+    another one, as it is while releases change (SQLSTATE classes 0A, 26, 3D, 3F and 42)."""
+    return (error.sqlstate or "")[:2] in {"0A", "26", "3D", "3F", "42"}
+
+
 def pool(database_url: str, schema: str, size: int, application: str = "taskmaster") -> AsyncPool:
     """A closed pool of autocommit connections for an API's reads; `await pool.open()` opens it.
 

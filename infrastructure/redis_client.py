@@ -10,7 +10,6 @@ from redis.retry import Retry
 
 READ_MODELS: Final = 0
 BROKER: Final = 1
-SESSIONS: Final = 2
 
 
 def head_channel(log_name: str) -> str:
@@ -43,12 +42,12 @@ def sync_client(url: str, database: int, timeout: float = 5.0) -> redis.Redis:
     )
 
 
-def async_client(url: str, database: int, timeout: float = 1.0) -> redis.asyncio.Redis:
-    """The same for the event loop."""
+def async_client(url: str, database: int, timeout: float | None = 1.0) -> redis.asyncio.Redis:
+    """The same for the event loop. Without a time-out the caller sets the limits of its calls."""
     return redis.asyncio.Redis.from_url(
         with_database(url, database),
         socket_timeout=timeout,
-        socket_connect_timeout=min(timeout, 1.0),
+        socket_connect_timeout=min(timeout or 1.0, 1.0),
         retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
         max_connections=32,
     )

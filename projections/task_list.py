@@ -211,20 +211,28 @@ def _beyond(column: SQL | None, descending: bool, after: ListCursor) -> tuple[SQ
     )
 
 
-async def get_task(
-    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, task_id: UUID
-) -> tuple[tuple[int, bytes] | None, int]:
-    """The task's version and full JSON (None where there is no such task), and the position that this reflects."""
+async def get_tasks(
+    connection: psycopg.AsyncConnection[Any], wanted: Sequence[tuple[UUID, UUID]]
+) -> list[tuple[tuple[int, bytes] | None, int]]:
+    """For each workspace and task the task's version and full JSON (None where there is no such task), and the position that
+    this reflects, the same for all."""
     cursor = connection.cursor(binary=True)
     await cursor.execute(
         "SELECT c.position, t.version, t.detail FROM checkpoints c "
-        "LEFT JOIN task_list t ON t.task_id = %s AND t.workspace_id = %s WHERE c.projection = 'task_list'",
-        (task_id, workspace_id),
+        "CROSS JOIN unnest(%b::uuid[], %b::uuid[]) WITH ORDINALITY AS w(workspace_id, task_id, number) "
+        "LEFT JOIN task_list t ON t.task_id = w.task_id AND t.workspace_id = w.workspace_id "
+        "WHERE c.projection = 'task_list' ORDER BY w.number",
+        ([workspace for workspace, _ in wanted], [task for _, task in wanted]),
         prepare=True,
     )
-    row = await cursor.fetchone()
-    assert row is not None  # noqa: S101 - the migrations write the checkpoint
-    return (row[1], row[2]) if row[2] is not None else None, row[0]
+    return [((row[1], row[2]) if row[2] is not None else None, row[0]) for row in await cursor.fetchall()]
+
+
+async def get_task(
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, task_id: UUID
+) -> tuple[tuple[int, bytes] | None, int]:
+    """One of `get_tasks`."""
+    return (await get_tasks(connection, [(workspace_id, task_id)]))[0]
 
 
 async def count_tasks(connection: psycopg.AsyncConnection[Any], workspace_id: UUID) -> tuple[dict[str, int], int]:

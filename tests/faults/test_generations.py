@@ -31,6 +31,8 @@ def test_a_read_that_waits_while_the_generation_changes_does_not_find_its_task_m
     settings = laboratory.fresh()
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute("UPDATE log_main.checkpoints SET generation = 2 WHERE projection = 'hot_tasks'")
+        log_id = connection.execute("SELECT log_id FROM log_main.log").fetchone()
+        assert log_id
     with redis.Redis.from_url(settings.redis_url) as client:
-        client.set(HotKeys("main", 2).checkpoint, b"00000000-0000-0000-0000-000000000000 1 - 7")
+        client.set(HotKeys("main", 2).checkpoint, f"{log_id[0]} 1 - 7")
     asyncio.run(_read_while_the_generation_changes(settings))

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 import redis.asyncio
 
 from infrastructure.applied_positions import AppliedPositions
-from infrastructure.bootstrap import HOT_READ_SECONDS
 from infrastructure.hot_reader import HotReader
-from infrastructure.postgres import pool
+from infrastructure.log_watch import LogWatch
+from infrastructure.postgres import conninfo, pool
 from infrastructure.redis_client import BROKER, READ_MODELS, async_client
 from infrastructure.task_reads import TaskReads
 from tests.log_world import LOG, SCHEMA, World
@@ -17,7 +17,10 @@ from tests.log_world import LOG, SCHEMA, World
 class Reading:
     """The parts, each of which a test may look at."""
 
-    def __init__(self, reads: TaskReads, hot: HotReader, positions: AppliedPositions, client: redis.asyncio.Redis) -> None:
+    def __init__(
+        self, reads: TaskReads, hot: HotReader, positions: AppliedPositions, client: redis.asyncio.Redis, watch: LogWatch
+    ) -> None:
+        self.watch = watch
         self.reads = reads
         self.hot = hot
         self.positions = positions
@@ -29,15 +32,19 @@ async def open_reading(world: World) -> AsyncIterator[Reading]:
     """Opened as `bootstrap` does it."""
     opened = pool(world.database_url, SCHEMA, 4, "test reads")
     await opened.open(wait=True, timeout=10)
-    client, hints = async_client(world.redis_url, READ_MODELS, HOT_READ_SECONDS), async_client(world.redis_url, BROKER, 1.0)
-    hot = HotReader(client, opened, LOG)
+    client, hints = async_client(world.redis_url, READ_MODELS, None), async_client(world.redis_url, BROKER, 1.0)
+    watch = LogWatch(conninfo(world.database_url, SCHEMA, "test watch"))
+    hot = HotReader(client, opened, LOG, watch)
+    watch.on_look = hot.adopt
     await hot.find_generation()
+    await watch.start()
     positions = AppliedPositions(hints, opened, LOG, hot.position)
     positions.start()
     try:
-        yield Reading(TaskReads(hot, opened, positions), hot, positions, client)
+        yield Reading(TaskReads(hot, opened, positions, watch), hot, positions, client, watch)
     finally:
         await positions.close()
+        await watch.stop()
         await hot.close()
         await opened.close()
         await client.aclose()

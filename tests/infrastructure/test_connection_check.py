@@ -3,6 +3,7 @@
 import time
 
 import pytest
+import redis
 
 from infrastructure.connection_check import check_servers
 from infrastructure.local_services import LocalServices
@@ -48,6 +49,16 @@ def test_a_database_that_does_not_exist_is_named(services: LocalServices) -> Non
     url = services.database_url.replace("/taskmaster?", "/missing?")
     with pytest.raises(ConfigurationError, match='database "missing" does not exist'):
         check_servers(Settings(database_url=url))
+
+
+def test_a_redis_that_may_evict_is_refused_by_the_name_of_its_policy(services: LocalServices) -> None:
+    with redis.Redis.from_url(services.redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            with pytest.raises(ConfigurationError, match=r"allkeys-lru, .* set noeviction"):
+                check_servers(Settings(redis_url=services.redis_url))
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
 
 
 def test_a_server_older_than_the_oldest_supported_is_refused(services: LocalServices, monkeypatch: pytest.MonkeyPatch) -> None:

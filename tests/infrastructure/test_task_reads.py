@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from infrastructure.rebuild import rebuild
 from infrastructure.redis_client import applied_channel
 from infrastructure.task_reads import AheadOfLog, NotYetApplied, Wait
 from projections import HOT
+from projections.flow import flow_metrics
 from projections.hot_tasks import HotKeys, HotPage
 from projections.task_list import TaskQuery
 from projections.task_views import detail_json
@@ -25,6 +27,7 @@ from tests.log_world import HOME, LOG, World, number
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 NOW = Wait()
+TODAY = datetime.now(UTC).date()
 PATIENT = 20.0
 
 
@@ -214,16 +217,17 @@ async def test_lists_and_histories_wait_for_their_own_read_models(filled: World,
             asyncio.create_task(reading.reads.find(HOME, TaskQuery(q="changed"), None, 10, wait)),
             asyncio.create_task(reading.reads.history(HOME, number(3), 0, 10, wait)),
             asyncio.create_task(reading.reads.changes(HOME, 25, 10, wait)),
-            asyncio.create_task(reading.reads.reach("flow", wait)),
+            asyncio.create_task(reading.reads.read("flow", lambda c: flow_metrics(c, HOME, TODAY, TODAY, TODAY), wait)),
         ]
         await asyncio.wait(waiting, timeout=0.1)
         assert not any(each.done() for each in waiting)
         await asyncio.to_thread(projecting.sweep)
-        page, history, changes, _ = await asyncio.gather(*waiting)
+        page, history, changes, flow = await asyncio.gather(*waiting)
         assert page is not None
         assert history is not None
         assert changes is not None
-        assert (page.position, history.position, changes.position) == (position, position, position)
+        assert flow is not None
+        assert [page.position, history.position, changes.position, flow.position] == [position] * 4
         assert (len(page.items), len(history.items), len(changes.items)) == (1, 2, 1)
 
 
@@ -233,7 +237,7 @@ async def test_the_announcement_wakes_the_waiter_before_it_looks_for_itself(
     """With looking switched off, only the announcement can end the wait."""
     monkeypatch.setattr("infrastructure.applied_positions.LOOK_SECONDS", 3600.0)
     async with open_reading(filled) as deaf:
-        waiting = asyncio.create_task(deaf.positions.wait_for("flow", 1000, PATIENT))
+        waiting = asyncio.create_task(deaf.positions.wait_for(("flow",), 1000, PATIENT))
         async with asyncio.timeout(PATIENT):
             while not waiting.done():
                 filled.redis.publish(applied_channel(LOG), "flow,task_list 1000")

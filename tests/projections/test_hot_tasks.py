@@ -21,8 +21,8 @@ KEYS = HotKeys(LOG, 1)
 
 
 def first_page(world: World) -> HotPage:
-    keys = [KEYS.checkpoint, KEYS.order(HOME), KEYS.rows(HOME), KEYS.page(HOME)]
-    checkpoint, page = world.redis.register_script(READ_PAGE)(keys=keys, args=[PAGE_SIZE])  # type: ignore[misc]  # half typed
+    keys = KEYS.of_page(HOME)
+    checkpoint, page = world.redis.register_script(READ_PAGE)(keys=keys, args=[PAGE_SIZE, HOME.hex])  # type: ignore[misc]  # half typed
     return read_page(page, read_checkpoint(checkpoint)[1])
 
 

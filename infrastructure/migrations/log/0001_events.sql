@@ -6,6 +6,15 @@ CREATE TABLE log (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
 );
 INSERT INTO log (log_id, epoch) VALUES (gen_random_uuid(), 1);
+
+-- A log that becomes another one, by its epoch, is told to whoever serves it.
+CREATE FUNCTION tell_of_the_log() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NOTIFY taskmaster_log;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER tell AFTER INSERT OR UPDATE OR DELETE ON log FOR EACH STATEMENT EXECUTE FUNCTION tell_of_the_log();
 -- "log_main" is the schema of the log "main".
 INSERT INTO taskmaster.logs (name) VALUES (substring(current_schema() FROM 5)) ON CONFLICT DO NOTHING;
 
