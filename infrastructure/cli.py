@@ -94,9 +94,10 @@ def parked(replay: bool) -> None:
 
 @taskmaster.command()
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def verify(as_json: bool) -> None:
+@click.option("--read-models", is_flag=True, help="Also compare every read model with what the log makes of it.")
+def verify(as_json: bool, read_models: bool) -> None:
     """Check that every event is as it was appended, by its hash and its place; exit code 1 if one is not."""
-    _operate("verify", as_json=as_json)
+    _operate("verify", as_json=as_json, read_models=read_models)
 
 
 @taskmaster.command()

@@ -20,6 +20,7 @@ from infrastructure.progress_bar import progress_bar
 from infrastructure.restore import restore as put_back
 from infrastructure.settings import ConfigurationError, Settings
 from infrastructure.verify_log import verify_log
+from infrastructure.verify_read_models import verify_read_models
 from infrastructure.verify_report import print_verification
 
 
@@ -59,12 +60,13 @@ def restore(settings: Settings, *, file: Path, replace: bool) -> int:
     return worst
 
 
-def verify(settings: Settings, *, as_json: bool) -> int:
-    """Check the log and show what was found; 1 where something was changed."""
+def verify(settings: Settings, *, as_json: bool, read_models: bool = False) -> int:
+    """Check the log, and on request the read models, and show what was found; 1 where something was changed."""
     with progress_bar(Console(stderr=True), "verifying") as on_progress:
         found = verify_log(settings.database_url, settings.log_name, on_progress)
-    print_verification(Console(), found, as_json=as_json)
-    return 1 if found.first_bad else 0
+    models = verify_read_models(settings) if read_models and not found.first_bad else None
+    print_verification(Console(), found, models, as_json=as_json)
+    return 1 if found.first_bad or any(each.differing for each in models or ()) else 0
 
 
 def status(settings: Settings, *, as_json: bool) -> int:

@@ -12,14 +12,17 @@ What cannot be found, because nothing in the database has a secret:
 - that somebody also recomputed the hashes of the changed event and of all later ones of its stream, since a hash covers its
   stream's past and its own place in the log, but no other stream; or, to take an event out or put one in, of every event
   behind it. If only the changed event's own hash was recomputed, the next event of its stream is named, if there is one.
-- that events were appended by way of `append_events` by somebody who was not entitled to it.
+- that events were appended by way of `append_events` by somebody who was not entitled to it;
+- that the epoch in the table `log` was raised, which is what a restore does: it is told beside the epoch of the newest event;
+- changes of idempotency records and of accounts, which are no part of the history. Read models: see `verify_read_models`.
 
-Against these only a copy of hashes outside the database helps.
+Against these only a copy of hashes outside the database helps. Where it is the table `log` that does not fit and not the
+events, that is said.
 """
 
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -33,8 +36,21 @@ from infrastructure.settings import ConfigurationError
 PAGE: Final = 2_000
 
 Problem = Literal[
-    "changed", "position_missing", "position_repeated", "position_out_of_range", "version_out_of_place", "unreadable"
+    "changed",
+    "position_missing",
+    "position_repeated",
+    "position_out_of_range",
+    "version_out_of_place",
+    "unreadable",
+    "identity_missing",
+    "identity_changed",
+    "epoch_lowered",
+    "epoch_out_of_order",
 ]
+OF_THE_IDENTITY: Final = ("identity_missing", "identity_changed", "epoch_lowered")
+"""Problems of the table `log`: the events may all be as they were appended."""
+_EPOCHS_TRIED: Final = 1_000
+_OTHERS_TRIED: Final = 100
 
 # Whole ranges of positions, so that no repeated position can fall between two pages. Of several events with the version before,
 # which only a dropped constraint allows, the first is the one to follow: it was checked before.
@@ -62,10 +78,16 @@ class BadEvent(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Verification(msgspec.Struct, frozen=True):
-    """What was found. `events` and `streams` were checked, up to `head`, the newest position when it began."""
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. `events` and `streams` were checked, up to `head`, the newest position when it began.
+
+    `epoch` is the log's, `event_epoch` that of the newest checked event: after a restore they differ until something is
+    appended.
+    """
 
     log: str
+    epoch: int
+    event_epoch: int
     head: int
     events: int
     streams: int
@@ -101,8 +123,16 @@ def verify_log(database_url: str, log_name: str, on_progress: Progress | None = 
             check.run(on_progress)
         except _Found as found:
             first_bad = found.bad
-        seconds = time.monotonic() - started
-        return Verification(log_name, check.head, check.events, check.streams, seconds, first_bad)
+        return Verification(
+            log=log_name,
+            epoch=check.newest_epoch,
+            event_epoch=check.epoch,
+            head=check.head,
+            events=check.events,
+            streams=check.streams,
+            seconds=time.monotonic() - started,
+            first_bad=first_bad,
+        )
 
 
 class _Check:
@@ -113,22 +143,19 @@ class _Check:
         try:
             identity = connection.execute("SELECT log_id, epoch FROM log").fetchone()
         except psycopg.errors.UndefinedTable:
-            identity = None
-        if identity is None:
-            raise ConfigurationError(f"TASKMASTER_LOG: there is no log {log_name!r} in this database")
-        self._log_id, self._newest_epoch = identity
-        self._epoch = 1
+            raise ConfigurationError(f"TASKMASTER_LOG: there is no log {log_name!r} in this database") from None
+        self._log_id: UUID | None = identity[0] if identity else None
+        self.newest_epoch: int = identity[1] if identity else 0
+        self.epoch = 1
         row = connection.execute("SELECT coalesce(max(notification_id), 0) FROM events").fetchone()
         self.head: int = row[0] if row else 0
         self.events = 0
         self.streams = 0
 
     def run(self, on_progress: Progress | None) -> None:
-        outside = self._connection.execute(_OUT_OF_RANGE).fetchone()
-        if outside is not None:
-            position, stream_id, version = outside
-            reason = f"an event has the position {position}; positions begin at 1"
-            raise _Found(BadEvent(position or 0, stream_id, version, "position_out_of_range", reason))
+        if self._log_id is None:
+            reason = "the table 'log' is empty: without the log's id and epoch no event can be checked"
+            raise _Found(BadEvent(1, None, None, "identity_missing", reason))
         after = 0
         while after < self.head:
             until = min(after + PAGE, self.head)
@@ -136,6 +163,12 @@ class _Check:
             after = until
             if on_progress:
                 on_progress(after, self.head)
+        # Last, because whatever is amiss at a position from 1 on is lower down in the log.
+        outside = self._connection.execute(_OUT_OF_RANGE).fetchone()
+        if outside is not None:
+            position, stream_id, version = outside
+            reason = f"an event has the position {position}; positions begin at 1"
+            raise _Found(BadEvent(max(self.head, 0) + 1, stream_id, version, "position_out_of_range", reason))
 
     def _check_page(self, after: int, until: int) -> None:
         expected = after + 1
@@ -178,20 +211,48 @@ class _Check:
             reason = f"it has the version {row.version}, but version {row.version - 1} stands later in the log"
             raise _Found(_bad(row, "version_out_of_place", reason))
         if not self._hash_fits(row, previous or GENESIS):
-            raise _Found(_bad(row, "changed", _CHANGED))
+            raise _Found(self._misfit(row, previous or GENESIS))
 
     def _hash_fits(self, row: ChainedRow, previous: bytes) -> bool:
         # An event is hashed with the epoch of its time, and epochs only grow along the log.
-        for epoch in range(self._epoch, self._newest_epoch + 1):
+        epoch = self._epoch_of(row, previous, range(self.epoch, self.newest_epoch + 1))
+        self.epoch = epoch or self.epoch
+        return epoch is not None
+
+    def _epoch_of(self, row: ChainedRow, previous: bytes, epochs: Iterable[int]) -> int | None:
+        """The one among `epochs` with which the row's hash fits."""
+        if self._log_id is None:
+            return None
+        for epoch in epochs:
             try:
                 fits = chain_hash(self._log_id, epoch, row, previous) == row.hash
             except (TypeError, AttributeError, struct.error):
                 # A column is NULL that never was.
-                return False
+                return None
             if fits:
-                self._epoch = epoch
-                return True
-        return False
+                return epoch
+        return None
+
+    def _misfit(self, row: ChainedRow, previous: bytes) -> BadEvent:
+        """Whether it is the event that does not fit, or the log's identity."""
+        newest = self.newest_epoch
+        if earlier := self._epoch_of(row, previous, range(1, self.epoch)):
+            reason = f"it was appended in epoch {earlier}, after events of epoch {self.epoch}: to a log that was left behind"
+            return _bad(row, "epoch_out_of_order", reason)
+        if later := self._epoch_of(row, previous, range(newest + 1, newest + _EPOCHS_TRIED)):
+            reason = f"it was appended in epoch {later}, but the table 'log' says that this is epoch {newest}"
+            return _bad(row, "epoch_lowered", reason)
+        if self.events == 0 and self._fits_no_other(row.position):
+            reason = "no event fits the log's id in the table 'log': the identity was changed, or it is another log's"
+            return _bad(row, "identity_changed", reason)
+        return _bad(row, "changed", _CHANGED)
+
+    def _fits_no_other(self, position: int) -> bool:
+        """Whether there are later events, and none of the next ones fits either, each after what its stream holds before it."""
+        rows = list(self._rows(position, min(position + _OTHERS_TRIED, self.head)))
+        epochs = range(1, self.newest_epoch + 1)
+        fitting = (self._epoch_of(ChainedRow(*row[:14]), row[14] or GENESIS, epochs) for row in rows)
+        return bool(rows) and not any(fitting)
 
 
 _CHANGED: Final = (

@@ -109,7 +109,7 @@ def test_a_value_that_no_event_can_have_is_found(log_url: str, column: str) -> N
     )
     bad = _bad(log_url)
     if column == "notification_id":
-        assert (bad.position, bad.problem) == (-100, "position_out_of_range")
+        assert (bad.position, bad.problem) == (100, "position_missing")
     else:
         problem = "unreadable" if column in ("recorded_at", "effective_at") else "changed"
         assert (bad.position, bad.problem) == (100, problem)
@@ -121,7 +121,27 @@ def test_a_position_that_was_taken_away_is_found(log_url: str) -> None:
         "ALTER TABLE events ALTER notification_id DROP NOT NULL",
         "UPDATE events SET notification_id = NULL WHERE notification_id = 100",
     )
-    assert _bad(log_url).problem == "position_out_of_range"
+    assert (_bad(log_url).position, _bad(log_url).problem) == (100, "position_missing")
+
+
+@pytest.mark.parametrize("value", ["-notification_id", "0", "NULL"])
+def test_an_event_outside_of_the_positions_is_found_where_nothing_else_is_amiss(log_url: str, value: str) -> None:
+    head = _head(log_url)
+    _tamper(
+        log_url,
+        "ALTER TABLE events ALTER notification_id DROP NOT NULL",
+        f"UPDATE events SET notification_id = {value} WHERE notification_id = {head}",
+    )
+    assert (_bad(log_url).position, _bad(log_url).problem) == (head, "position_out_of_range")
+
+
+def test_the_lowest_of_several_faults_is_named(log_url: str) -> None:
+    _tamper(
+        log_url,
+        "UPDATE events SET notification_id = -notification_id WHERE notification_id = 200",
+        "UPDATE events SET state = state || ' '::bytea WHERE notification_id = 150",
+    )
+    assert (_bad(log_url).position, _bad(log_url).problem) == (150, "changed")
 
 
 def test_a_deleted_event_is_missed_at_its_position(log_url: str) -> None:
@@ -260,7 +280,33 @@ def test_an_event_before_the_one_it_follows_is_found_even_with_fitting_hashes(lo
 
 def test_another_logs_identity_fits_no_event(log_url: str) -> None:
     _tamper(log_url, "UPDATE log SET log_id = gen_random_uuid()")
-    assert _bad(log_url).position == 1
+    assert (_bad(log_url).position, _bad(log_url).problem) == (1, "identity_changed")
+
+
+def test_a_first_event_that_was_changed_is_not_taken_for_another_identity(log_url: str) -> None:
+    _tamper(log_url, "UPDATE events SET state = state || ' '::bytea WHERE notification_id = 1")
+    assert (_bad(log_url).position, _bad(log_url).problem) == (1, "changed")
+
+
+def test_a_lost_identity_is_told_apart_from_lost_events(log_url: str) -> None:
+    _tamper(log_url, "DELETE FROM log")
+    assert (_bad(log_url).position, _bad(log_url).problem) == (1, "identity_missing")
+
+
+def test_an_epoch_that_was_lowered_is_told_apart_from_changed_events(log_url: str) -> None:
+    head = _head(log_url)
+    with connect_sync(log_url, "log_main") as connection:
+        connection.execute("UPDATE log SET epoch = 4")
+        (task_id,) = connection.execute("SELECT originator_id FROM events WHERE notification_id = 1").fetchone() or (None,)
+        rename(connection, task_id, "after the restore")
+        connection.execute("UPDATE log SET epoch = 2")
+    assert (_bad(log_url).position, _bad(log_url).problem) == (head + 1, "epoch_lowered")
+
+
+def test_an_epoch_that_was_raised_is_told_and_is_no_fault(log_url: str) -> None:
+    _tamper(log_url, "UPDATE log SET epoch = 7")
+    found = verify_log(log_url, "main")
+    assert (found.first_bad, found.epoch, found.event_epoch) == (None, 7, 1)
 
 
 def test_events_of_earlier_epochs_are_right_and_a_step_back_is_not(log_url: str) -> None:
@@ -274,7 +320,7 @@ def test_events_of_earlier_epochs_are_right_and_a_step_back_is_not(log_url: str)
         connection.execute("UPDATE log SET epoch = 2")
         rename(connection, task_id, "by a log that was left behind")
         connection.execute("UPDATE log SET epoch = 3")
-    assert _bad(log_url).position == head + 2
+    assert (_bad(log_url).position, _bad(log_url).problem) == (head + 2, "epoch_out_of_order")
 
 
 def test_the_newest_events_can_be_taken_away_unseen(log_url: str) -> None:
