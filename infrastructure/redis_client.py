@@ -10,6 +10,7 @@ from redis.retry import Retry
 
 READ_MODELS: Final = 0
 BROKER: Final = 1
+LIMITS: Final = 2
 
 
 def head_channel(log_name: str) -> str:

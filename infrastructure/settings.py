@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, get_type_hints
+from typing import Annotated, Literal, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,9 @@ class ConfigurationError(Exception):
     """The process cannot start as configured. The message is one line for the operator and names what to
     change.
     """
+
+
+Limit = Annotated[str, Meta(pattern=r"^(off|\d+/\d+(/\d+)?)?\Z")]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,46 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="Whether cookies are sent over TLS only; unless set: yes, but not where `TASKMASTER_HOST` is loopback"
         ),
     ] = False
+    trusted_proxies: Annotated[
+        str,
+        Meta(description="Networks of the proxies in front, such as `10.0.0.0/8,127.0.0.1`: only they are believed"),
+    ] = ""
+    proxy_header: Annotated[
+        Literal["x-forwarded-for", "forwarded"],
+        Meta(description="The header in which those proxies say it; they must replace or extend it, and no other is read"),
+    ] = "x-forwarded-for"
+    limits: Annotated[
+        Literal["standard", "founding", "off"],
+        Meta(description="Profile of the limits; each may be set below as `quota/seconds`, `quota/seconds/burst` or `off`"),
+    ] = "standard"
+    limit_sign_in: Annotated[
+        Limit,
+        Meta(description="Limit of sign-ins to one account from one address; empty: the profile's"),
+    ] = ""
+    limit_sign_in_address: Annotated[Limit, Meta(description="Limit of sign-ins from one address; empty: the profile's")] = ""
+    limit_anonymous: Annotated[
+        Limit,
+        Meta(description="Limit of requests without a good token from one address; empty: the profile's"),
+    ] = ""
+    limit_refresh: Annotated[
+        Limit,
+        Meta(description="Limit of refreshed tokens from one address; empty: the profile's"),
+    ] = ""
+    limit_user: Annotated[Limit, Meta(description="Limit of points of one user; empty: the profile's")] = ""
+    limit_workspace: Annotated[Limit, Meta(description="Limit of points of one workspace; empty: the profile's")] = ""
+    limit_address: Annotated[
+        Limit,
+        Meta(description="Limit of points of all users of one address; empty: the profile's"),
+    ] = ""
+    limit_reports: Annotated[Limit, Meta(description="Limit of analytics of one user; empty: the profile's")] = ""
+    limit_write_cost: Annotated[int, Meta(ge=1, le=1000, description="Points that a command costs; a read costs 1")] = 2
+    limit_batch_items: Annotated[
+        int, Meta(ge=1, le=1000, description="Items of a batch for one point; a batch costs at least what a command does")
+    ] = 4
+    limit_processes: Annotated[
+        int,
+        Meta(ge=0, le=10_000, description="API processes of all hosts, which share the limits; 0: `TASKMASTER_API_PROCESSES`"),
+    ] = 0
     failpoint: Annotated[str, Meta(description="For fault tests alone: where the process ends itself")] = ""
 
     def __repr__(self) -> str:

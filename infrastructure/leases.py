@@ -1,0 +1,60 @@
+"""Points that a process was lent ahead of need: taken from Redis before they are spent, lapsing where they are not."""
+
+from typing import Final
+
+from infrastructure.budgets import MICRO, Budget
+from infrastructure.redis_budgets import Given
+
+LEND_SECONDS: Final = 1.0
+"""A process is lent at most what a budget gets back in this time."""
+SMALLEST_PART: Final = 16
+"""And at most this part (1/16) of its burst."""
+
+
+class Lease:
+    """Points of one budget. Each lapses at the time at which it would have come back, which keeps the budget exact: what is
+    spent late can never meet with what has come back since.
+
+    `left` points, of which the first lapses at `lapses`, each further one `interval` seconds later.
+    """
+
+    __slots__ = ("back", "beyond", "budget", "interval", "lapses", "later", "left", "low", "remaining")
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.interval = budget.interval / MICRO
+        lent = min(int(LEND_SECONDS / self.interval), budget.burst // SMALLEST_PART)
+        self.beyond = lent if lent > 1 else 0
+        self.low = self.beyond // 2
+        self.left = 0
+        self.lapses = 0.0
+        self.later: list[tuple[int, float]] = []
+        self.remaining = 0
+        self.back = 0.0
+
+    def add(self, given: Given) -> None:
+        """Take in what Redis gave; it lapses after whatever is there already."""
+        self.remaining, self.back = given.left, given.back
+        if self.left < 1:
+            self.left, self.lapses = given.lent, given.lapses
+        elif given.lent:
+            self.later.append((given.lent, given.lapses))
+
+    def has(self, cost: int, now: float) -> bool:
+        """Whether so many can be spent now. Drops what has lapsed, and a rest that is too small."""
+        while True:
+            if self.lapses <= now:
+                gone = int((now - self.lapses) / self.interval) + 1
+                self.left -= gone
+                self.lapses += gone * self.interval
+            if self.left >= cost:
+                return True
+            if not self.later:
+                self.left = max(0, self.left)
+                return False
+            self.left, self.lapses = self.later.pop(0)
+
+    @property
+    def shown(self) -> int:
+        """Points left, those that are lent to this process included."""
+        return self.remaining + max(0, self.left)

@@ -1,0 +1,253 @@
+"""Decides whether a request is within its limits: on lent points where there are some, else by Redis, else by own share."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import redis.asyncio
+
+from infrastructure.budgets import Budget
+from infrastructure.leases import Lease
+from infrastructure.local_budgets import LocalBudgets
+from infrastructure.redis_budgets import AnotherMemory, Asked, Decision, RedisAway, RedisBudgets, Settling
+
+MOST_ACCOUNTS: Final = 20_000
+PROBE_SECONDS: Final = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """A budget that applies to a request, and whose it is."""
+
+    budget: Budget
+    owner: str
+
+    @property
+    def key(self) -> str:
+        """Name of the budget and its owner."""
+        return f"{self.budget.name}:{self.owner}"
+
+
+class Refused(Exception):
+    """Over a limit: of which budget, and in how many whole seconds it is worth asking again."""
+
+    def __init__(self, budget: Budget, retry_after: int) -> None:
+        super().__init__(f"the limit {budget.name!r} is {budget.quota} in {budget.seconds} s")
+        self.budget = budget
+        self.retry_after = retry_after
+
+
+class Account:
+    """What one set of budgets has in this process: points lent, a refusal that still holds, and who waits for more."""
+
+    __slots__ = ("asked", "leases", "most", "need", "ready", "refused_cost", "refused_until", "refusing", "running")
+
+    def __init__(self, charges: Sequence[Charge]) -> None:
+        self.leases = [Lease(charge.budget) for charge in charges]
+        self.asked = [
+            Asked(charge.budget, charge.key, lease.beyond) for charge, lease in zip(charges, self.leases, strict=True)
+        ]
+        self.most = min(charge.budget.burst for charge in charges)
+        self.need = 0
+        self.ready = 0
+        self.running: asyncio.Task[None] | None = None
+        self.refusing = charges[0].budget
+        self.refused_cost = 0
+        self.refused_until = 0.0
+
+    def take(self, cost: int, now: float) -> bool | None:
+        """Spend lent points, of every budget or of none (False); nothing is waited for. None says that they are running low."""
+        for lease in self.leases:
+            if (lease.lapses <= now or lease.left < cost) and not lease.has(cost, now):
+                return False
+        are_low = False
+        for lease in self.leases:
+            lease.left -= cost
+            lease.lapses += lease.interval * cost
+            if lease.left < lease.low and not lease.later:
+                are_low = True
+        return None if are_low else True
+
+    def refusal(self, cost: int, now: float) -> Refused | None:
+        """What Redis refused stays refused until its time has come: no points come back sooner."""
+        if cost >= self.refused_cost and now < self.refused_until:
+            return Refused(self.refusing, max(1, -int(-(self.refused_until - now) // 1)))
+        return None
+
+
+class Limiter:
+    """The limits of one API process. `processes` is how many share them, over all hosts.
+
+    Never is more admitted than the budgets say, over all processes together, also while Redis is being lost: then each
+    process gives its share of what comes back, and nothing of what may have been given before.
+    """
+
+    def __init__(self, client: "redis.asyncio.Redis", processes: int = 1) -> None:
+        self._redis = RedisBudgets(client, processes)
+        self._local = LocalBudgets(processes, time.monotonic())
+        self._accounts: dict[tuple[str, ...], Account] = {}
+        self._coming_back: asyncio.Task[None] | None = None
+        self._is_doubtful = False
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether this process decides by itself at the moment."""
+        return self._coming_back is not None
+
+    def account(self, charges: Sequence[Charge]) -> Account:
+        """The account of these budgets; kept as long as there is room."""
+        key = tuple(charge.key for charge in charges)
+        found = self._accounts.get(key)
+        if found is None:
+            found = self._accounts[key] = Account(charges)
+            if len(self._accounts) > MOST_ACCOUNTS:
+                # What it was lent lapses, which harms nobody.
+                del self._accounts[next(iter(self._accounts))]
+        return found
+
+    async def start(self) -> None:
+        """Make the acquaintance of Redis; where it is away, begin without."""
+        try:
+            await self._redis.decide([], 0, 0)
+        except RedisAway:
+            self._cut_off(PROBE_SECONDS)
+        except Settling as settling:
+            self._cut_off(settling.seconds)
+
+    async def admit(self, account: Account, cost: int) -> None:
+        """Spend `cost` points (at most the smallest burst) of every budget. Raises Refused, spending nothing."""
+        cost = min(cost, account.most)
+        while True:
+            now = time.monotonic()
+            if self.spend(account, cost, now):
+                return
+            refusal = account.refusal(cost, now)
+            if refusal is not None:
+                raise refusal
+            if self._coming_back is not None:
+                self._decide_here(account, cost, now)
+                return
+            account.need += cost
+            try:
+                await self._more(account, cost)
+            finally:
+                account.need -= cost
+            # What was given for those who waited was spent when it was given: it does not lapse on the way to them.
+            if account.ready >= cost:
+                account.ready -= cost
+                return
+
+    def spend(self, account: Account, cost: int, now: float) -> bool:
+        """Spend lent points, if there are enough: this waits for nothing. Asks for more before it is needed."""
+        taken = account.take(cost, now)
+        if taken is None and account.running is None and self._coming_back is None:
+            account.running = asyncio.create_task(self._extend(account, 0))
+        return taken is not False
+
+    async def close(self) -> None:
+        """Stop what runs."""
+        running = [account.running for account in self._accounts.values() if account.running is not None]
+        if self._coming_back is not None:
+            running.append(self._coming_back)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._redis.close()
+
+    async def _more(self, account: Account, cost: int) -> None:
+        if account.running is None:
+            account.running = asyncio.create_task(self._extend(account, cost))
+        # Whoever asked first may go away; the others still wait for the answer.
+        await asyncio.shield(account.running)
+
+    async def _extend(self, account: Account, cost: int) -> None:
+        try:
+            # Whoever came in the same moment is asked for in the same question.
+            await asyncio.sleep(0)
+            account.ready = 0
+            decision = await self._ask(account, cost)
+            if decision is None:
+                return
+            if not decision.is_given:
+                _refuse(account, decision, cost)
+                return
+            account.ready = decision.points
+            for lease, each, given in zip(account.leases, account.asked, decision.parts, strict=True):
+                lease.add(given)
+                self._local.learn(each.key, decision.asked_at + given.back)
+        finally:
+            account.running = None
+
+    async def _ask(self, account: Account, cost: int) -> Decision | None:
+        """Redis's decision, or None where it gives none: then it is made here."""
+        for _ in range(3):
+            now = time.monotonic()
+            used_up = self._local.used_up if self._is_doubtful else None
+            asked = [
+                msgspec.structs.replace(
+                    each,
+                    used_up=self._local.known(each.key, now) if used_up is None else used_up(each.budget, each.key, now),
+                )
+                for each in account.asked
+            ]
+            try:
+                return await self._redis.decide(asked, cost, max(cost, account.need))
+            except AnotherMemory:
+                self._is_doubtful = True
+            except Settling as settling:
+                self._cut_off(settling.seconds)
+                return None
+            except RedisAway:
+                break
+        self._cut_off(PROBE_SECONDS)
+        return None
+
+    def _decide_here(self, account: Account, cost: int, now: float) -> None:
+        decision = self._local.decide(account.asked, cost, now)
+        for lease, given in zip(account.leases, decision.parts, strict=True):
+            lease.remaining, lease.back = given.left, given.back
+        if not decision.is_given:
+            _refuse(account, decision, cost)
+            # Redis may know better as soon as it is back.
+            account.refused_until = 0.0
+            raise Refused(account.refusing, _whole(max(part.wait for part in decision.parts)))
+
+    def _cut_off(self, seconds: float) -> None:
+        if self._coming_back is None:
+            logger.warning("limits are decided without Redis: each process gives its own share")
+            self._local.cut_off(time.monotonic())
+            self._is_doubtful = True
+            self._coming_back = asyncio.create_task(self._come_back(seconds), name="limits come back")
+
+    async def _come_back(self, seconds: float) -> None:
+        """Ask again and again until Redis decides again."""
+        was_away = True
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self._redis.decide([], 0, 0, was_away=was_away)
+                break
+            except AnotherMemory:
+                continue
+            except Settling as settling:
+                was_away, seconds = False, settling.seconds
+            except RedisAway:
+                was_away, seconds = True, PROBE_SECONDS
+        self._coming_back = None
+        logger.info("limits are decided by Redis again")
+
+
+def _refuse(account: Account, decision: Decision, cost: int) -> None:
+    worst = max(range(len(decision.parts)), key=lambda at: decision.parts[at].wait)
+    account.refusing = account.leases[worst].budget
+    account.refused_cost, account.refused_until = cost, decision.asked_at + decision.parts[worst].wait
+    for lease, given in zip(account.leases, decision.parts, strict=True):
+        lease.remaining, lease.back = given.left, given.back
+
+
+def _whole(seconds: float) -> int:
+    return max(1, -int(-seconds // 1))
