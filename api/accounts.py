@@ -65,6 +65,19 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     use_cookie: UseCookie = False
 
 
+class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The present password, and the one that shall take its place."""
+
+    old_password: Password
+    new_password: Password
+
+
+class PasswordChanged(msgspec.Struct, frozen=True):
+    """How many other sessions were ended."""
+
+    sessions_ended: int
+
+
 class Refresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The refresh token; left out, it is taken from the cookie and its successor goes there."""
 
@@ -174,6 +187,31 @@ async def refresh(request: AnyRequest) -> Response[Tokens]:
 
 
 @post(
+    "/auth/change-password",
+    status_code=200,
+    **documented(
+        operation_id="changePassword",
+        summary="Change the password",
+        description="Sets another password and ends all other sessions, everywhere within a second. This one goes on.",
+        body=PasswordChange,
+        example={"old_password": "correct horse battery staple", "new_password": "battery staple correct horse"},
+        responses={200: PasswordChanged},
+        errors=_BODY_ERRORS
+        | TOKEN_ERRORS
+        | {
+            403: ["wrong_password"],
+            422: ["password_too_short", "password_too_long"],
+            503: ["overloaded", "unavailable"],
+        },
+    ),
+)
+async def change_password(request: AnyRequest) -> PasswordChanged:
+    """Change the password."""
+    body = await decode_body(request, PasswordChange, BODY_LIMIT)
+    return PasswordChanged(await accounts(request).change_password(principal(request), body.old_password, body.new_password))
+
+
+@post(
     "/auth/logout",
     status_code=204,
     **documented(
@@ -209,6 +247,7 @@ account_routes = Router(
         register,
         log_in,
         refresh,
+        change_password,
         log_out,
         me,
         list_sessions,

@@ -42,21 +42,21 @@ def email_key(email: str) -> str:
     return key
 
 
-def presented_password(password: str) -> str:
+def presented_password(password: str, field: str = "password") -> str:
     """A password as it is hashed and compared: NFC (RFC 8265), never truncated. Raises `InvalidValue`.
 
     The upper bound comes before any hashing, so that a huge password costs nothing.
     """
     if len(password) > PASSWORD_MAX:
-        raise InvalidValue("password_too_long", f"A password has at most {PASSWORD_MAX} characters.", "password")
-    return unicodedata.normalize("NFC", _storable(password, "password"))
+        raise InvalidValue("password_too_long", f"A password has at most {PASSWORD_MAX} characters.", field)
+    return unicodedata.normalize("NFC", _storable(password, field))
 
 
-def chosen_password(password: str) -> str:
-    """A password for a new account: `presented_password` and the lower bound. Raises `InvalidValue`."""
-    presented = presented_password(password)
+def chosen_password(password: str, field: str = "password") -> str:
+    """A password as it is set: `presented_password` and the lower bound. Raises `InvalidValue` naming `field`."""
+    presented = presented_password(password, field)
     if len(presented) < PASSWORD_MIN:
-        raise InvalidValue("password_too_short", f"A password has at least {PASSWORD_MIN} characters.", "password")
+        raise InvalidValue("password_too_short", f"A password has at least {PASSWORD_MIN} characters.", field)
     return presented
 
 

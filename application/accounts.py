@@ -17,7 +17,7 @@ from application.account_rules import (
 )
 from application.ports import AccountStore, PasswordHashing, TokenIssuing
 from application.principal import Principal, Role
-from domain.errors import NotAuthenticated, NotFound, RuleViolated
+from domain.errors import NotAuthenticated, NotFound, NotPermitted, RuleViolated
 
 REFRESH_TOKEN_MAX = 200
 
@@ -68,19 +68,24 @@ class Accounts:
 
     async def log_in(self, email: str, password: str, client: Client) -> TokenPair:
         """Open a session. Raises `NotAuthenticated` (`invalid_credentials`), after the same work for a wrong
-        password and an unknown address.
+        password, an unknown address and a disabled user.
         """
+        invalid = NotAuthenticated("invalid_credentials", "The e-mail address or the password is wrong.")
         presented = presented_password(password)
         account = await self._store.account(email_key(email))
         matches = await self._passwords.verify(account.password_hash if account else None, presented)
         if account is None or not matches:
-            raise NotAuthenticated("invalid_credentials", "The e-mail address or the password is wrong.")
-        if self._passwords.is_outdated(account.password_hash):
+            raise invalid
+        proved = account.password_hash
+        if self._passwords.is_outdated(proved):
             renewed = await self._passwords.hash(presented)
-            await self._store.replace_password_hash(account.user_id, account.password_hash, renewed)
+            if await self._store.replace_password_hash(account.user_id, proved, renewed):
+                proved = renewed
         now = self._clock()
         session, refresh_token = self._new_session(account.user_id, account.workspace_id, client, now)
-        await self._store.open_session(session)
+        # Hashing takes its time, in which the user may have been disabled or given another password.
+        if not await self._store.open_session(session, proved):
+            raise invalid
         return self._pair(session, refresh_token, log=account.log, role=account.role, now=now)
 
     async def refresh(self, refresh_token: str) -> TokenPair:
@@ -116,6 +121,25 @@ class Accounts:
         """Revoke the principal's own session; doing so twice is no error."""
         await self._store.revoke(principal.principal_id, principal.session_id, "logged_out")
         self._on_revoked(principal.session_id)
+
+    async def change_password(self, principal: Principal, old: str, new: str) -> int:
+        """Set another password and end all other sessions; how many.
+
+        Raises `NotPermitted` (`wrong_password`) where `old` is not the present one, `InvalidValue` naming the field.
+        """
+        chosen = chosen_password(new, "new_password")
+        presented = presented_password(old, "old_password")
+        stored = await self._store.password_hash(principal.principal_id)
+        wrong = NotPermitted("wrong_password", "The old password is wrong.")
+        if not await self._passwords.verify(stored, presented) or stored is None:
+            raise wrong
+        renewed = await self._passwords.hash(chosen)
+        revoked = await self._store.change_password(principal.principal_id, stored, renewed, principal.session_id)
+        if revoked is None:
+            raise wrong
+        for session_id in revoked:
+            self._on_revoked(session_id)
+        return len(revoked)
 
     async def sessions(self, principal: Principal) -> list[Session]:
         """The principal's live sessions, last used first."""

@@ -108,13 +108,28 @@ class AccountStore(Protocol):
         """Add user, workspace, owner membership and first session; False if the e-mail address is taken."""
 
     async def account(self, email_key: str) -> Account | None:
-        """The account of an address, with the workspace it signs in to (own ones first, then the oldest)."""
+        """The account of an address, with the workspace it signs in to (own ones first, then the oldest).
 
-    async def open_session(self, session: NewSession) -> None:
-        """Add a session with its first refresh token, and drop the user's sessions that are long expired."""
+        None also where the user is disabled: nothing shall tell him from one who does not exist.
+        """
 
-    async def replace_password_hash(self, user_id: UUID, old: str, new: str) -> None:
-        """Replace a hash, unless somebody else did so first."""
+    async def open_session(self, session: NewSession, password_hash: str) -> bool:
+        """Add a session with its first refresh token, and drop the user's sessions that are long expired.
+
+        False, adding nothing, if the user is gone or disabled or that is not his password's hash any more.
+        """
+
+    async def password_hash(self, user_id: UUID) -> str | None:
+        """The hash of a user's password; None if there is no such user, or he is disabled."""
+
+    async def change_password(self, user_id: UUID, old: str, new: str, keep: UUID) -> list[UUID] | None:
+        """Replace the hash `old` and revoke the user's sessions but `keep`; the ids of those revoked.
+
+        None, changing nothing, if that was not the hash any more.
+        """
+
+    async def replace_password_hash(self, user_id: UUID, old: str, new: str) -> bool:
+        """Replace a hash of the same password; False if somebody else replaced it first."""
 
     async def rotate(
         self, presented_hash: bytes, successor_hash: bytes, now: datetime, token_life: timedelta

@@ -33,9 +33,13 @@ SELECT u.id AS user_id, u.password_hash, w.id AS workspace_id, w.log, m.role
 FROM taskmaster.users u
 JOIN taskmaster.members m ON m.principal_id = u.id AND m.role <> 'imported'
 JOIN taskmaster.workspaces w ON w.id = m.workspace_id
-WHERE u.email_key = %s
+WHERE u.email_key = %s AND u.disabled_at IS NULL
 ORDER BY m.role <> 'owner', w.created_at, w.id
 LIMIT 1"""
+
+# Whoever disables the user or changes his password waits for this lock, and then finds the session to end it.
+_STILL_GOOD = """
+SELECT 1 FROM taskmaster.users WHERE id = %s AND password_hash = %s AND disabled_at IS NULL FOR SHARE"""
 
 _OPEN_SESSION = """
 WITH session AS (
@@ -125,18 +129,32 @@ class PostgresAccountStore:
         ):
             return await (await cursor.execute(_ACCOUNT, [email_key])).fetchone()
 
-    async def open_session(self, session: NewSession) -> None:
+    async def open_session(self, session: NewSession, password_hash: str) -> bool:
         async with self._pool.connection() as connection, connection.transaction():
+            if (await connection.execute(_STILL_GOOD, [session.user_id, password_hash])).rowcount == 0:
+                return False
             await _insert_session(connection, session)
             # Here rather than in a job of its own: whoever adds rows clears away his own old ones.
             await connection.execute(_DROP_EXPIRED, [session.user_id, session.created_at - timedelta(days=1)])
+            return True
 
-    async def replace_password_hash(self, user_id: UUID, old: str, new: str) -> None:
+    async def password_hash(self, user_id: UUID) -> str | None:
         async with self._pool.connection() as connection:
-            await connection.execute(
-                "UPDATE taskmaster.users SET password_hash = %s WHERE id = %s AND password_hash = %s",
-                [new, user_id, old],
+            cursor = await connection.execute(
+                "SELECT password_hash FROM taskmaster.users WHERE id = %s AND disabled_at IS NULL", [user_id]
             )
+            row = await cursor.fetchone()
+            return str(row[0]) if row else None
+
+    async def replace_password_hash(self, user_id: UUID, old: str, new: str) -> bool:
+        async with self._pool.connection() as connection:
+            return await _replace_hash(connection, user_id, old, new)
+
+    async def change_password(self, user_id: UUID, old: str, new: str, keep: UUID) -> list[UUID] | None:
+        async with self._pool.connection() as connection, connection.transaction():
+            if not await _replace_hash(connection, user_id, old, new):
+                return None
+            return await _revoke(connection, user_id, "password_changed", keep=keep)
 
     async def rotate(
         self, presented_hash: bytes, successor_hash: bytes, now: datetime, token_life: timedelta
@@ -193,6 +211,14 @@ class PostgresAccountStore:
             connection.cursor(row_factory=class_row(Profile)) as cursor,
         ):
             return await (await cursor.execute(_PROFILE, [user_id, workspace_id])).fetchone()
+
+
+async def _replace_hash(connection: Connection, user_id: UUID, old: str, new: str) -> bool:
+    cursor = await connection.execute(
+        "UPDATE taskmaster.users SET password_hash = %s WHERE id = %s AND password_hash = %s AND disabled_at IS NULL",
+        [new, user_id, old],
+    )
+    return cursor.rowcount == 1
 
 
 async def _insert_session(connection: Connection, session: NewSession) -> None:

@@ -1,7 +1,7 @@
 """The command line: `taskmaster …`, or `python -m infrastructure.cli …`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ from infrastructure.local_home import LocalServiceError
 from infrastructure.local_services import reachable_services
 from infrastructure.migrate import migrate
 from infrastructure.settings import ConfigurationError, Settings, load_settings, require_secret
+from infrastructure.user_commands import user_group
 
 BAD_CONFIGURATION = 2
 
@@ -154,6 +155,15 @@ def tickets(file: Path, mapping: str, email: str, dry_run: bool, report: Path | 
     """Import a ticket history from FILE, CSV, plain or gzip. Run again, it goes on where it was stopped."""
     request = import_module("infrastructure.import_tickets").ImportRequest(file, mapping, email, dry_run)
     _operate("import_tickets", request=request, report=report)
+
+
+def _with_database(work: Callable[[Settings], None]) -> None:
+    with _reached(redis=False) as settings:
+        check_postgres(settings.database_url, settings.log_name)
+        work(settings)
+
+
+taskmaster.add_command(user_group(_with_database))
 
 
 def _operate(operation: str, /, *, redis: bool = False, **options: object) -> None:

@@ -44,7 +44,7 @@ def api(settings: Settings) -> list[Child]:
         "--respawn-failed-workers", "--workers-kill-timeout", str(GRACE_SECONDS),
         "--no-access-log", "--log-level", "warning", "api.app:create_app",
     ]  # fmt: skip
-    return [Child(name="api", command=tuple(command), stop_rank=0, stop_seconds=GRACE_SECONDS + 2)]
+    return [Child(name="api", command=tuple(command), stop_rank=0, stop_seconds=GRACE_SECONDS + 2, may_sign=True)]
 
 
 def background(settings: Settings) -> list[Child]:
@@ -143,7 +143,7 @@ def _supervise(settings: Settings, children: Children, revive: Callable[[], list
             seconds = time.monotonic() - announce_since
             Console().print(f"TaskMaster is ready on {_url(settings)} after {seconds:.1f} s", highlight=False)
 
-    Supervisor(children(settings), child_environ(settings), tick).run()
+    Supervisor(children(settings), lambda child: child_environ(settings, secrets=child.may_sign), tick).run()
 
 
 def _is_free(host: str, port: int) -> bool:

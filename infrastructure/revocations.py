@@ -26,7 +26,11 @@ _REVOKED = """
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text,
        ARRAY(SELECT id FROM taskmaster.sessions
              WHERE revoked_in >= %(since)s::xid8
-               AND revoked_at > clock_timestamp() - make_interval(secs => %(life)s))"""
+               AND revoked_at > clock_timestamp() - make_interval(secs => %(life)s)
+             UNION ALL
+             SELECT session_id FROM taskmaster.ended_sessions
+             WHERE ended_in >= %(since)s::xid8
+               AND ended_at > clock_timestamp() - make_interval(secs => %(life)s))"""
 
 
 class RevocationWatch:

@@ -18,7 +18,8 @@ TYPE = "at+jwt"
 ALGORITHM = "HS256"
 KEY_MIN = 32
 TOKEN_MAX = 2048
-LEEWAY_SECONDS = 5
+LEEWAY_SECONDS = 30
+"""How far the clock of a process that verifies may be behind that of the one that signed."""
 
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 

@@ -194,10 +194,12 @@ def _refuse_unknown(source: Mapping[str, str]) -> None:
             raise ConfigurationError(f"{variable}: there is no such setting; the nearest is {near}")
 
 
-def child_environ(settings: Settings) -> dict[str, str]:
+def child_environ(settings: Settings, *, secrets: bool = True) -> dict[str, str]:
     """The environment for a child process: this one's, with the settings in place of whatever they were read
-    from.
+    from; without `secrets`, no signing key is in it.
     """
+    if not secrets:
+        settings = msgspec.structs.replace(settings, **dict.fromkeys(SECRET_FIELDS, ""))
     ours = set(VARIABLES.values()) | {f"{VARIABLES[field]}_FILE" for field in SECRET_FIELDS}
     inherited = {variable: text for variable, text in os.environ.items() if variable not in ours}
     return inherited | settings_environ(settings)

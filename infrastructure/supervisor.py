@@ -25,13 +25,14 @@ _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
     """A command to keep running. Those of the lowest `stop_rank` are stopped first and have `stop_seconds`
-    for it.
+    for it. One that `may_sign` gets the signing keys in its environment, no other does.
     """
 
     name: str
     command: tuple[str, ...]
     stop_rank: int = 0
     stop_seconds: float = 12.0
+    may_sign: bool = False
 
 
 class _Running:
@@ -74,9 +75,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, children: Sequence[Child], environ: Mapping[str, str], tick: Callable[[], object] = lambda: None
+        self,
+        children: Sequence[Child],
+        environ: Callable[[Child], Mapping[str, str]],
+        tick: Callable[[], object] = lambda: None,
     ) -> None:
-        self._running = [_Running(child, environ) for child in children]
+        self._running = [_Running(child, environ(child)) for child in children]
         self._tick = tick
         self._stopping = False
 

@@ -25,7 +25,7 @@ http.server.HTTPServer(address, Handler).serve_forever()
 
 
 def stand_in(_settings: Settings) -> Sequence[Child]:
-    return [Child(name="api", command=(sys.executable, "-c", STAND_IN))]
+    return [Child(name="api", command=(sys.executable, "-c", STAND_IN), may_sign=True)]
 
 
 if __name__ == "__main__":

@@ -8,4 +8,4 @@ import msgspec
 from infrastructure.supervisor import Child, Supervisor
 
 if __name__ == "__main__":
-    Supervisor(msgspec.json.decode(sys.argv[1], type=list[Child]), os.environ).run()
+    Supervisor(msgspec.json.decode(sys.argv[1], type=list[Child]), lambda _: os.environ).run()

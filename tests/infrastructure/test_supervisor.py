@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.processes import with_port
-from infrastructure.settings import ConfigurationError, Settings
+from infrastructure.processes import everything, with_port
+from infrastructure.settings import ConfigurationError, Settings, child_environ
 from tests.infrastructure.processes_under_test import is_alive, kill, started, wait_until
 
 NOTE_START = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')"
@@ -205,3 +205,12 @@ def _supervising(
 def _listening(port: int) -> Iterator[None]:
     with socket.create_server(("127.0.0.1", port)):
         yield
+
+
+def test_only_the_api_gets_the_signing_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKMASTER_SECRET_KEY", "k" * 40)
+    settings = Settings(secret_key="k" * 40, previous_secret_key="p" * 40)
+    given = {child.name: child_environ(settings, secrets=child.may_sign) for child in everything(settings)}
+    holders = {name for name, environ in given.items() if "k" * 40 in environ.values() or "p" * 40 in environ.values()}
+    assert holders == {"api"}
+    assert given.keys() == {"api", "relay", "workers"}

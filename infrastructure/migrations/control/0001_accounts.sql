@@ -17,7 +17,8 @@ CREATE TABLE users (
     email_key text NOT NULL UNIQUE,
     display_name text NOT NULL,
     password_hash text NOT NULL,
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    disabled_at timestamptz
 );
 COMMENT ON COLUMN users.email IS 'As typed; shown and written to.';
 COMMENT ON COLUMN users.email_key IS 'NFKC-normalised and casefolded; what makes an address unique.';
@@ -61,6 +62,55 @@ END $$;
 CREATE TRIGGER stamp_revocation BEFORE UPDATE OF revoked_at ON sessions
     FOR EACH ROW WHEN (OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL)
     EXECUTE FUNCTION stamp_revocation();
+
+-- A session whose row is gone leaves its id, so that a deleted user's access tokens end like revoked ones.
+CREATE TABLE ended_sessions (
+    session_id uuid PRIMARY KEY,
+    ended_at timestamptz NOT NULL,
+    ended_in xid8 NOT NULL
+);
+CREATE INDEX ended_sessions_in ON ended_sessions (ended_in);
+
+CREATE FUNCTION note_ended_sessions() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- No access token lives for a day: those ids tell nobody anything any more.
+    DELETE FROM taskmaster.ended_sessions WHERE ended_at < clock_timestamp() - interval '1 day';
+    IF TG_OP = 'TRUNCATE' THEN
+        INSERT INTO taskmaster.ended_sessions
+        SELECT id, clock_timestamp(), pg_current_xact_id() FROM taskmaster.sessions WHERE expires_at > now()
+        ON CONFLICT DO NOTHING;
+    ELSE
+        INSERT INTO taskmaster.ended_sessions
+        SELECT id, clock_timestamp(), pg_current_xact_id() FROM gone WHERE expires_at > now()
+        ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_deleted_sessions AFTER DELETE ON sessions REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT EXECUTE FUNCTION note_ended_sessions();
+CREATE TRIGGER note_truncated_sessions BEFORE TRUNCATE ON sessions
+    FOR EACH STATEMENT EXECUTE FUNCTION note_ended_sessions();
+
+-- Triggers, so that a plain UPDATE or DELETE in psql ends access and removes the name as the commands do.
+CREATE FUNCTION end_access_of_disabled() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE taskmaster.sessions SET revoked_at = clock_timestamp(), revoke_reason = 'user_disabled'
+    WHERE user_id = NEW.id AND revoked_at IS NULL;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER end_access_of_disabled AFTER UPDATE OF disabled_at ON users
+    FOR EACH ROW WHEN (NEW.disabled_at IS NOT NULL) EXECUTE FUNCTION end_access_of_disabled();
+
+CREATE FUNCTION remove_name_of_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE taskmaster.workspaces w SET name = 'Deleted user'
+    FROM taskmaster.members m
+    WHERE m.workspace_id = w.id AND m.principal_id = OLD.id AND m.role = 'owner';
+    UPDATE taskmaster.members SET display_name = 'Deleted user' WHERE principal_id = OLD.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER remove_name_of_deleted AFTER DELETE ON users
+    FOR EACH ROW EXECUTE FUNCTION remove_name_of_deleted();
 
 CREATE TABLE refresh_tokens (
     token_hash bytea PRIMARY KEY,
