@@ -226,7 +226,7 @@ def _assign(task: Task, assignee: UUID, why: str | None) -> tuple[TaskEvent, ...
 def _reassign(task: Task, assignees: tuple[UUID, ...], why: str | None) -> tuple[TaskEvent, ...]:
     wanted = accepted_assignees(assignees)
     # Removals go first so that no state in between is over the bound.
-    removed = (TaskUnassigned(each, reason=why) for each in task.assignees if each not in wanted)
+    removed = (TaskUnassigned(each, reason=why) for each in dict.fromkeys(task.assignees) if each not in wanted)
     added = (TaskAssigned(each, reason=why) for each in wanted if each not in task.assignees)
     return (*removed, *added)
 
