@@ -80,7 +80,7 @@ BODY_ERRORS: Final = {
     403: ["not_permitted"],
     413: ["body_too_large"],
     415: ["unsupported_media_type"],
-    503: ["log_unavailable", "unavailable"],
+    503: ["log_unavailable", "overloaded", "unavailable"],
 }
 REFUSALS: Final = BODY_ERRORS | {
     404: ["task_not_found"],

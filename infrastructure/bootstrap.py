@@ -12,6 +12,7 @@ from application.command_handler import CommandHandler
 from infrastructure.accounts_store import PostgresAccountStore
 from infrastructure.applied_positions import AppliedPositions
 from infrastructure.event_store import PostgresEventStore
+from infrastructure.fair_queue import QueueBounds
 from infrastructure.head_publisher import HeadPublisher
 from infrastructure.hot_reader import HotReader
 from infrastructure.log_watch import LogWatch
@@ -21,6 +22,7 @@ from infrastructure.redis_client import BROKER, READ_MODELS, async_client
 from infrastructure.revocations import RevocationWatch
 from infrastructure.security import KeyRing, TokenIssuer, TokenVerifier
 from infrastructure.settings import Settings
+from infrastructure.task_memory import TaskMemory
 from infrastructure.task_reads import TaskReads
 
 READ_CONNECTIONS = 8
@@ -110,7 +112,15 @@ async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accoun
     positions = AppliedPositions(hints, reads_pool, name, hot.position)
     positions.start()
     stack.push_async_callback(positions.close)
-    store = PostgresEventStore(settings.database_url, name, reads_pool, heads.announce, watch.doubt)
+    store = PostgresEventStore(
+        settings.database_url,
+        name,
+        reads_pool,
+        heads.announce,
+        watch.doubt,
+        TaskMemory(settings.remembered_task_bytes),
+        QueueBounds(settings.max_waiting_appends, -(-settings.max_waiting_appends // 4), settings.max_waiting_append_bytes),
+    )
     await store.start()
     stack.push_async_callback(store.stop)
     handler = CommandHandler(store, lambda workspace: _members_of(accounts_pool, workspace))

@@ -1,6 +1,5 @@
 """The event store of one log as the API uses it: append in groups, read by stream or position."""
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -22,13 +21,14 @@ from application.receipts import position_in
 from domain.task_events import TASK_FIELDS
 from infrastructure.event_codec import TOUCHED_BY_TOPIC
 from infrastructure.event_rows import AFTER_POSITION, OF_STREAM, TaskRecord, recorded_event
+from infrastructure.fair_queue import QueueBounds
 from infrastructure.group_commit import GroupCommitAppender
 from infrastructure.log_places import Place, is_in_the_future, require_place
 from infrastructure.postgres import AsyncPool, connect, log_schema
+from infrastructure.task_memory import TaskMemory
 from infrastructure.time_travel import ANY_VERSION, Moment, Past, task_as_of, task_at_version
 from projections.task_document import TaskDocument
 
-REMEMBERED_TASKS = 20_000
 MOST_VERSIONS_BACK = 10_000
 """So far back the changes since a version in If-Match are looked at; after more of them every field counts as changed."""
 
@@ -40,7 +40,7 @@ _TOPICS_SINCE: LiteralString = (
 
 
 class PostgresEventStore:
-    """EventStore over PostgreSQL. A bounded cache remembers tasks: appends prove it, reconnects empty it."""
+    """EventStore over PostgreSQL. What it remembers of tasks is bounded: appends prove it, reconnects empty it."""
 
     def __init__(
         self,
@@ -49,20 +49,23 @@ class PostgresEventStore:
         reads: AsyncPool,
         on_commit: Callable[[int], None] = lambda _: None,
         on_reconnect: Callable[[], None] = lambda: None,
+        memory: TaskMemory | None = None,
+        bounds: QueueBounds | None = None,
     ) -> None:
         def reconnected() -> None:
             # The log may be another one now.
-            self._remembered.clear()
+            self._memory.clear()
             on_reconnect()
 
         schema = log_schema(log_name)
         self._reads = reads
-        self._remembered: OrderedDict[UUID, LoadedTask] = OrderedDict()
+        self._memory = memory or TaskMemory()
         self._appender = GroupCommitAppender(
             lambda: connect(database_url, schema, "taskmaster appender"),
             schema,
             on_commit,
             reconnected,
+            bounds or QueueBounds(),
         )
 
     async def start(self) -> None:
@@ -79,22 +82,11 @@ class PostgresEventStore:
 
     def recall(self, stream_id: UUID) -> LoadedTask | None:
         """See `EventStore.recall`."""
-        known = self._remembered.get(stream_id)
-        if known is not None:
-            self._remembered.move_to_end(stream_id)
-        return known
+        return self._memory.recall(stream_id)
 
     def remember(self, stream_id: UUID, loaded: LoadedTask) -> None:
         """See `EventStore.remember`."""
-        known = self._remembered.get(stream_id)
-        if known is None or known.version <= loaded.version:
-            self._keep(stream_id, loaded)
-
-    def _keep(self, stream_id: UUID, loaded: LoadedTask) -> None:
-        self._remembered[stream_id] = loaded
-        self._remembered.move_to_end(stream_id)
-        if len(self._remembered) > REMEMBERED_TASKS:
-            self._remembered.popitem(last=False)
+        self._memory.remember(stream_id, loaded)
 
     async def load(self, stream_id: UUID) -> LoadedTask | None:
         """See `EventStore.load`."""
@@ -103,7 +95,7 @@ class PostgresEventStore:
             return None
         loaded = LoadedTask(document.task, document.version, document.position, document.workspace_id, document.happened_at)
         # Even over a newer version: a log that was restored knows less than this process remembers.
-        self._keep(stream_id, loaded)
+        self._memory.replace(stream_id, loaded)
         return loaded
 
     async def document(self, stream_id: UUID) -> TaskDocument | None:

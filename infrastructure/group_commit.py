@@ -1,12 +1,12 @@
 """Group commit: appends that arrive while one transaction is under way share the next one.
 
 One appender a process and log. It sends what has collected as one call of `append_events`, which is one
-transaction and one flush, and hands every caller its own positions or its own conflict.
+transaction and one flush, and hands every caller its own positions or its own conflict. Each call is shared fairly between
+the workspaces that wait.
 """
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 
 import psycopg
@@ -15,23 +15,14 @@ from application.ports import Append, Appended, LogUnavailable
 from infrastructure.append_connection import AppendConnection, Connect
 from infrastructure.append_function import read_outcomes
 from infrastructure.failpoints import failpoint
+from infrastructure.fair_queue import ENOUGH_FOR_A_CALL, FairQueue, QueueBounds, Waiting
+from infrastructure.unavailable import Overloaded
 
 logger = logging.getLogger("taskmaster.log")
 
-MOST_EVENTS_A_CALL = 512
-MOST_WAITING = 10_000
 DEADLINE_SECONDS = 5.0
 """How long an append is tried while Postgres is away, and how long Postgres may stay silent on one of them;
 where one was sent, its outcome is unknown to its caller then."""
-
-
-class _Waiting:
-    __slots__ = ("answer", "append", "deadline")
-
-    def __init__(self, append: Append, answer: "asyncio.Future[Appended]", deadline: float) -> None:
-        self.append = append
-        self.answer = answer
-        self.deadline = deadline
 
 
 class GroupCommitAppender:
@@ -47,13 +38,15 @@ class GroupCommitAppender:
         schema: str,
         on_commit: Callable[[int], None] = lambda _: None,
         on_reconnect: Callable[[], None] = lambda: None,
+        bounds: QueueBounds | None = None,
     ) -> None:
         self._connection = AppendConnection(connect, schema, on_reconnect)
         self._on_commit = on_commit
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting = FairQueue(bounds or QueueBounds())
         self._something_waits = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
+        self._is_reachable = True
 
     async def start(self) -> None:
         """Connect and begin to serve; raises psycopg.OperationalError where the server is away."""
@@ -69,14 +62,12 @@ class GroupCommitAppender:
         await self._connection.close()
 
     async def append(self, append: Append) -> Appended:
-        """Store `append` durably; raises VersionConflict, IdempotencyMismatch or LogUnavailable."""
+        """Store `append` durably; raises VersionConflict, IdempotencyMismatch, LogUnavailable or Overloaded."""
         if self._stopping:
             raise LogUnavailable("the log is being closed")
-        if len(self._waiting) >= MOST_WAITING:
-            raise LogUnavailable("too many appends are waiting")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Appended] = loop.create_future()
-        self._waiting.append(_Waiting(append, answer, loop.time() + DEADLINE_SECONDS))
+        self._waiting.add(Waiting(append, answer, loop.time() + DEADLINE_SECONDS))
         self._something_waits.set()
         return await answer
 
@@ -86,7 +77,7 @@ class GroupCommitAppender:
             await self._gather()
             self._expire()
             if self._waiting:
-                await self._commit(self._next_batch())
+                await self._commit(self._waiting.take())
             if not self._waiting and not self._stopping:
                 self._something_waits.clear()
 
@@ -94,42 +85,18 @@ class GroupCommitAppender:
         """Let in what has arrived already: as long as every turn of the loop brings another append, the flush is worth
         sharing. Nobody waits for a timer, and alone nobody waits at all but one turn."""
         waiting = -1
-        while waiting != len(self._waiting) < MOST_EVENTS_A_CALL:
+        while waiting != len(self._waiting) < ENOUGH_FOR_A_CALL:
             waiting = len(self._waiting)
             await asyncio.sleep(0)
 
     def _expire(self) -> None:
         """What waited too long is refused while it is still certain that it was not stored."""
-        now = asyncio.get_running_loop().time()
-        while self._waiting and self._waiting[0].deadline < now:
-            answer = self._waiting.popleft().answer
-            if not answer.done():
-                answer.set_exception(LogUnavailable("the append waited too long for its turn"))
+        for waiting in self._waiting.expired(asyncio.get_running_loop().time()):
+            if not waiting.answer.done():
+                late = "the append waited too long for its turn"
+                waiting.answer.set_exception(Overloaded(late) if self._is_reachable else LogUnavailable(late))
 
-    def _next_batch(self) -> list[_Waiting]:
-        """As many as fit, but no stream and no key twice: the function relies on that. Each stream's order is
-        kept.
-        """
-        batch: list[_Waiting] = []
-        held: list[_Waiting] = []
-        taken: set[object] = set()
-        events = 0
-        while self._waiting and events < MOST_EVENTS_A_CALL:
-            waiting = self._waiting.popleft()
-            append = waiting.append
-            marks: set[object] = {new.stream_id for new in append.events}
-            if append.idempotency:
-                marks.add((append.principal_id, append.idempotency.key))
-            if taken.isdisjoint(marks):
-                batch.append(waiting)
-                events += max(1, len(append.events))
-            else:
-                held.append(waiting)
-            taken |= marks
-        self._waiting.extendleft(reversed(held))
-        return batch
-
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit(self, batch: list[Waiting]) -> None:
         try:
             answers = await self._send_until_answered(batch)
         except LogUnavailable as error:
@@ -155,7 +122,7 @@ class GroupCommitAppender:
             # The events are stored and answered; an announcement that fails must not stop the log.
             logger.exception("position %s was not announced", newest)
 
-    async def _send_until_answered(self, batch: list[_Waiting]) -> list[Appended | Exception]:
+    async def _send_until_answered(self, batch: list[Waiting]) -> list[Appended | Exception]:
         """Send, and after a lost connection send the same again.
 
         Sending twice is safe: the function finds a stored append by its key or by its command id and answers
@@ -168,8 +135,11 @@ class GroupCommitAppender:
         pause = 0.02
         while True:
             try:
-                return read_outcomes(appends, await self._connection.call(appends, DEADLINE_SECONDS))
+                outcomes = read_outcomes(appends, await self._connection.call(appends, DEADLINE_SECONDS))
+                self._is_reachable = True
+                return outcomes
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+                self._is_reachable = False
                 if loop.time() + pause > deadline:
                     raise LogUnavailable("the log cannot be reached") from error
                 logger.warning("append failed, trying again: %s", str(error).splitlines()[0] if str(error) else error)
@@ -177,7 +147,7 @@ class GroupCommitAppender:
                 pause = min(pause * 2, 0.5)
 
 
-def _hand_out(batch: list[_Waiting], answers: Sequence[Appended | Exception]) -> None:
+def _hand_out(batch: list[Waiting], answers: Sequence[Appended | Exception]) -> None:
     for waiting, answer in zip(batch, answers, strict=True):
         if waiting.answer.done():
             continue

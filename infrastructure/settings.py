@@ -85,6 +85,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting_requests: Annotated[
         int, Meta(ge=1, description="Requests that may wait for their turn in one API process; more are `overloaded`")
     ] = 10_000
+    max_waiting_appends: Annotated[
+        int, Meta(ge=16, description="Appends that may wait for the log in one API process, a quarter of them of one workspace")
+    ] = 10_000
+    max_waiting_append_bytes: Annotated[Bytes, Meta(description="Text in the appends that wait for the log, at most")] = (
+        67_108_864
+    )
+    remembered_task_bytes: Annotated[
+        Bytes, Meta(description="Memory of one API process for the tasks that its commands were last decided on")
+    ] = 67_108_864
+    idempotency_seconds: Annotated[
+        int, Meta(ge=86_400, description="Life of what is kept for an Idempotency-Key; at least a day")
+    ] = 604_800
     wait_seconds: Annotated[
         float, Meta(ge=0, le=300, description="How long a read with `min_position` waits before it answers 503")
     ] = 5.0

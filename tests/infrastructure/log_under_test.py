@@ -18,6 +18,7 @@ from infrastructure.event_store import PostgresEventStore
 from infrastructure.hash_chain import ChainedRow
 from infrastructure.library_recorder import LogRecorder
 from infrastructure.postgres import connect_sync, pool
+from infrastructure.task_memory import TaskMemory
 
 SCHEMA = "log_main"
 WORKSPACE = UUID("0195a000-0000-7000-8000-000000000001")
@@ -102,10 +103,10 @@ def log_connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @asynccontextmanager
-async def open_store(database_url: str) -> AsyncIterator[PostgresEventStore]:
+async def open_store(database_url: str, memory: TaskMemory | None = None) -> AsyncIterator[PostgresEventStore]:
     """A started event store with a small pool."""
     async with pool(database_url, SCHEMA, 4) as reads:
-        store = PostgresEventStore(database_url, "main", reads)
+        store = PostgresEventStore(database_url, "main", reads, memory=memory)
         await store.start()
         try:
             yield store

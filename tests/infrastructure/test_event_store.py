@@ -1,6 +1,7 @@
 """The log in PostgreSQL as it is read: by stream, version, time and position, with snapshots and a cache."""
 
 import random
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
@@ -14,14 +15,15 @@ import pytest
 from application.ports import LoadedTask, LogUnavailable, NewEvent
 from domain.task import Task
 from domain.task_events import TaskCreated, TaskRenamed
-from infrastructure import event_store
 from infrastructure.event_store import PostgresEventStore
 from infrastructure.local_services import LocalServices
 from infrastructure.postgres import connect
+from infrastructure.task_memory import TaskMemory, size_of
 from infrastructure.time_travel import ANY_VERSION, Moment, task_as_of
 from projections.changes import Change
 from projections.task_document import TaskDocument, TaskRecord, fold
 from projections.task_snapshots import EVERY, TaskSnapshots
+from tests.domain.samples import people
 from tests.faults.proxy import PostgresProxy
 from tests.infrastructure.log_under_test import (
     WORKSPACE,
@@ -273,6 +275,9 @@ class TestReading:
             services.start_postgres()
 
 
+SMALL = LoadedTask(Task(title="Ship it"), 1, 1, WORKSPACE, THEN)
+
+
 class TestCache:
     async def test_an_older_state_does_not_replace_a_newer_one(self, store: PostgresEventStore) -> None:
         (task,) = streams(1)
@@ -290,29 +295,52 @@ class TestCache:
         assert store.recall(task) == loaded
         assert loaded.version == 1
 
-    async def test_it_is_bounded_whether_tasks_are_loaded_or_remembered(
-        self, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(event_store, "REMEMBERED_TASKS", 3)
+    async def test_it_is_bounded_in_bytes_whether_tasks_are_loaded_or_remembered(self, database_url: str) -> None:
         tasks = streams(8)
-        await store.append(an_append(*(created(task) for task in tasks)))
-        for task in tasks[:6]:
-            await store.load(task)
-        assert [task for task in tasks if store.recall(task)] == tasks[3:6]
-        for task in tasks[6:]:
-            store.remember(task, LoadedTask(Task(), 1, 1, WORKSPACE, THEN))
-        assert [task for task in tasks if store.recall(task)] == tasks[5:]
+        memory = TaskMemory(3 * size_of(SMALL))
+        async with open_store(database_url, memory) as store:
+            await store.append(an_append(*(NewEvent(task, 1, TaskCreated("Ship it")) for task in tasks)))
+            for task in tasks[:6]:
+                await store.load(task)
+            assert [task for task in tasks if store.recall(task)] == tasks[3:6]
+            for task in tasks[6:]:
+                store.remember(task, SMALL)
+            assert [task for task in tasks if store.recall(task)] == tasks[5:]
+            large = msgspec.structs.replace(SMALL, task=Task(title="Ship it", description="\U0001f6a2" * 100), version=2)
+            store.remember(tasks[7], large)
+            assert [task for task in tasks if store.recall(task)] == tasks[6:]
+            assert memory.bytes == size_of(SMALL) + size_of(large)
+            store.remember(tasks[6], msgspec.structs.replace(large, task=Task(description="x" * 100_000)))
+            assert (store.recall(tasks[6]), memory.bytes) == (None, 0)
 
-    async def test_what_was_recalled_lately_stays_longest(
-        self, store: PostgresEventStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(event_store, "REMEMBERED_TASKS", 2)
-        first, second, third = streams(3)
-        for task in (first, second):
-            store.remember(task, LoadedTask(Task(), 1, 1, WORKSPACE, THEN))
-        store.recall(first)
-        store.remember(third, LoadedTask(Task(), 1, 1, WORKSPACE, THEN))
-        assert [task for task in (first, second, third) if store.recall(task)] == [first, third]
+    @pytest.mark.parametrize(
+        "task",
+        [
+            Task(title="Ship it"),
+            Task(title="é" * 200, description="\U0001f6a2" * 16_384),
+            Task(labels=tuple(f"label {n}" for n in range(50)), assignees=people(20)),
+        ],
+        ids=["small", "wide", "many"],
+    )
+    def test_the_size_of_a_task_is_near_what_it_takes(self, task: Task) -> None:
+        stored = msgspec.json.encode(LoadedTask(task, 1, 1, WORKSPACE, THEN))
+        decode = msgspec.json.Decoder(LoadedTask).decode
+        memory = TaskMemory(2**40)
+        tracemalloc.start()
+        for stream in streams(100):
+            memory.remember(stream, decode(stored))
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert 0.8 < memory.bytes / taken < 1.6
+
+    async def test_what_was_recalled_lately_stays_longest(self, database_url: str) -> None:
+        async with open_store(database_url, TaskMemory(2 * size_of(SMALL))) as store:
+            first, second, third = streams(3)
+            for task in (first, second):
+                store.remember(task, SMALL)
+            store.recall(first)
+            store.remember(third, SMALL)
+            assert [task for task in (first, second, third) if store.recall(task)] == [first, third]
 
     async def test_a_new_connection_empties_it(self, database_url: str) -> None:
         (task,) = streams(1)

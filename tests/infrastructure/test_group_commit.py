@@ -4,15 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
 from application.ports import Append, Appended, LogUnavailable, NewEvent, VersionConflict
 from domain.task_events import TaskCreated
-from infrastructure import group_commit
+from infrastructure import fair_queue, group_commit
+from infrastructure.fair_queue import MOST_EVENTS_OF_ONE_LINE, QueueBounds
 from infrastructure.group_commit import GroupCommitAppender
 from infrastructure.postgres import connect
+from infrastructure.unavailable import Overloaded
 from tests.infrastructure.log_under_test import (
     SCHEMA,
     an_append,
@@ -41,8 +44,8 @@ def log(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @asynccontextmanager
-async def an_appender(database_url: str) -> AsyncIterator[GroupCommitAppender]:
-    appender = GroupCommitAppender(lambda: connect(database_url, SCHEMA), SCHEMA)
+async def an_appender(database_url: str, bounds: QueueBounds | None = None) -> AsyncIterator[GroupCommitAppender]:
+    appender = GroupCommitAppender(lambda: connect(database_url, SCHEMA), SCHEMA, bounds=bounds)
     await appender.start()
     try:
         yield appender
@@ -126,7 +129,7 @@ class TestGrouping:
     async def test_more_events_than_a_call_takes_go_in_several(
         self, database_url: str, log: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(group_commit, "MOST_EVENTS_A_CALL", 10)
+        monkeypatch.setattr(fair_queue, "MOST_EVENTS_A_CALL", 10)
         async with an_appender(database_url) as appender:
             await outcomes(appender, *(an_append(created(task), renamed(task, 2)) for task in streams(50)))
         assert positions(log) == list(range(1, 101))
@@ -186,11 +189,26 @@ class TestRefusals:
 
 
 class TestBackpressure:
-    async def test_more_than_may_wait_are_refused_at_once(self, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(group_commit, "MOST_WAITING", 3)
-        async with an_appender(database_url) as appender:
+    async def test_more_than_may_wait_are_refused_at_once(self, database_url: str) -> None:
+        async with an_appender(database_url, QueueBounds(appends=3)) as appender:
             answers = await outcomes(appender, *(an_append(created(task)) for task in streams(5)))
-        assert [type(answer) for answer in answers] == [Appended] * 3 + [LogUnavailable] * 2
+        assert [type(answer) for answer in answers] == [Appended] * 3 + [Overloaded] * 2
+
+    async def test_a_flood_of_one_workspace_leaves_the_next_call_to_another(
+        self, database_url: str, log: psycopg.Connection[Any]
+    ) -> None:
+        flood = [an_append(created(task)) for task in streams(2_000)]
+        async with an_appender(database_url) as appender:
+            with log.transaction():
+                log.execute("LOCK TABLE events IN SHARE MODE")
+                flooding = [asyncio.ensure_future(appender.append(each)) for each in flood]
+                await until_blocked(log)
+                late = asyncio.ensure_future(appender.append(an_append(created(*streams(1)), workspace_id=uuid4())))
+                await asyncio.sleep(0)
+            answer = await late
+            assert {type(each) for each in await asyncio.gather(*flooding)} == {Appended}
+        # One call was under way, and the next one has it among what the flood may send in a call.
+        assert answer.position <= 2 * MOST_EVENTS_OF_ONE_LINE + 1
 
     async def test_what_waited_beyond_its_deadline_is_refused_and_not_stored(
         self, database_url: str, log: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
@@ -206,7 +224,7 @@ class TestBackpressure:
                     late = asyncio.ensure_future(appender.append(an_append(created(second))))
                     await asyncio.sleep(0)
             assert isinstance(await under_way, Appended)
-            with pytest.raises(LogUnavailable):
+            with pytest.raises(Overloaded):
                 await asyncio.wait_for(late, 60)
         assert [row.stream_id for row in stored(log)] == [first]
 
