@@ -242,7 +242,7 @@ def _add_label(task: Task, label: str, why: str | None) -> tuple[TaskEvent, ...]
 
 def _relabel(task: Task, labels: tuple[str, ...], why: str | None) -> tuple[TaskEvent, ...]:
     wanted = accepted_labels(labels)
-    removed = (TaskLabelRemoved(each, reason=why) for each in task.labels if each not in wanted)
+    removed = (TaskLabelRemoved(each, reason=why) for each in dict.fromkeys(task.labels) if each not in wanted)
     added = (TaskLabelAdded(each, reason=why) for each in wanted if each not in task.labels)
     return (*removed, *added)
 

@@ -219,3 +219,9 @@ class TestChangeTask:
 
     def test_one_bad_field_refuses_the_whole_change(self) -> None:
         given(FULL).when(ChangeTask(title="Sail it", labels=("",))).then_rejected("text_empty", field="labels")
+
+
+def test_what_a_history_holds_twice_is_removed_once() -> None:
+    twice = TaskCreated("Ship it", assignees=(ANA, ANA), labels=("a", "a"))
+    command = ChangeTask(assignees=(), labels=())
+    given(twice).when(command).then(TaskUnassigned(ANA), TaskLabelRemoved("a"))
