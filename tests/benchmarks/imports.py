@@ -19,6 +19,7 @@ from tests.benchmarks.servers import PROJECT, Bench, register
 KEYS = ("import_s",)
 ROWS = 21_348
 CASES = 4_580
+CHANGES_OF_PRIORITY = 84
 _EMAIL = "importer"
 _COLUMNS = [
     "Case ID", "Activity", "Resource", "Complete Timestamp", "Variant", "Variant index", "Variant", "seriousness", "customer",
@@ -77,11 +78,13 @@ def synthetic_history(seed: int = 7) -> str:
     for case, length in enumerate(lengths, 1):
         at = begin + timedelta(minutes=chance.randrange(4 * 365 * 24 * 60))
         middle = chance.choices([name for name, _ in _MIDDLE], [weight for _, weight in _MIDDLE], k=length - 3)
-        variant, product = f"Variant {length}", f"Value {chance.randint(1, 21)}"
+        variant, product, serious = f"Variant {length}", f"Value {chance.randint(1, 21)}", chance.randint(1, 4)
         for activity in ("Assign seriousness", *middle, "Resolve ticket", "Closed"):
             at += timedelta(seconds=chance.randint(20, 400_000))
+            if chance.random() < CHANGES_OF_PRIORITY / ROWS:
+                serious = chance.randint(1, 4)
             cells = [f"Case {case}", activity, f"Value {chance.randint(1, 22)}", f"{at:%Y/%m/%d %H:%M:%S}.000"]
             cells += [variant, str(length), variant, "Value 1", f"Value {chance.randint(1, 300)}", product]
-            cells += ["Value 1", f"Value {chance.randint(1, 4)}", "Value 1", "Value 1", "Value 1", "Value 1"]
+            cells += ["Value 1", f"Value {serious}", "Value 1", "Value 1", "Value 1", "Value 1"]
             rows.writerow(cells)
     return text.getvalue()
