@@ -1,63 +1,68 @@
 """Importing a ticket history: every row becomes one command group, decided by the rules of a task.
 
-Pure: rows come in, appends go out, ids are derived from what is imported. The same file, mapping and
-workspace always give the same import, the same tasks and the same commands; that is what makes an import
-repeatable.
+Pure: rows and what the log has of their tickets come in, appends go out. A row is known by its ticket and content, whatever
+file it came from, so that an export that has grown adds exactly its new rows, in this order of cases:
+
+- A row that the log has is passed over.
+- A row whose step the log has, with other values of the ticket, is a correction: of its values those that no later row says
+  something else of are applied, and the step is not done again.
+- A row that happened before the newest imported step of its ticket comes too late to change anything: it is recorded as a step
+  that changes nothing, at its own time.
+- Any other row is carried out.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
-from application.ports import Append, IdempotencyKey, NewEvent
-from application.ticket_mapping import Step, TicketMapping
-from application.ticket_rows import Rejection, TicketRow
+from application.ports import Append, NewEvent
+from application.ticket_ids import ImportSource
+from application.ticket_mapping import TicketMapping
+from application.ticket_rows import Rejection, TicketRow, TicketValues
+from application.ticket_steps import Confirm, Step
 from domain.errors import DomainError
 from domain.task import Task, decide, evolve
-from domain.task_commands import AssignTask, CreateTask, LogActivity, SetPriority, TaskCommand
+from domain.task_commands import (
+    AddLabel,
+    AssignTask,
+    CreateTask,
+    DescribeTask,
+    LogActivity,
+    ReassignTask,
+    RemoveLabel,
+    RenameTask,
+    SetPriority,
+    TaskCommand,
+)
 from domain.task_events import TaskEvent
 
 ROWS_A_CHUNK: Final = 600
-"""About a thousand events. Never changed for running imports: a chunk's number stands for its rows."""
+"""About a thousand events, one transaction."""
 
 
-class ImportSource(msgspec.Struct, frozen=True):
-    """What is imported, by whom and into which workspace; every id of the import follows from it."""
+class RecordedStep(msgspec.Struct, frozen=True, gc=False):
+    """An imported command in the log. `step` is what it is known by but for the ticket's values; corrections are no step."""
 
-    workspace_id: UUID
-    owner_id: UUID
-    mapping_name: str
-    mapping_digest: bytes
-    file_digest: bytes
-
-    @property
-    def import_id(self) -> UUID:
-        """The import's id, the correlation id of all its events."""
-        return uuid5(self.workspace_id, f"import {self.file_digest.hex()} {self.mapping_digest.hex()}")
-
-    def task_id(self, case: str) -> UUID:
-        """The task of a case: the same in every file that is imported with the mapping of this name."""
-        return uuid5(uuid5(self.workspace_id, f"tickets {self.mapping_name}"), case)
-
-    def principal_id(self, resource: str) -> UUID:
-        """The placeholder member for a resource; the importing user stands in where a row names nobody."""
-        return uuid5(self.workspace_id, resource) if resource else self.owner_id
+    command_id: UUID
+    step: tuple[str, datetime, UUID]
+    corrects: bool
 
 
 class ImportedStream(msgspec.Struct, frozen=True, gc=False):
-    """A case's task as far as it is decided. `foreign`: it was not created by this import."""
+    """A case's task as far as it is decided. `newest` is when its newest imported step happened."""
 
     task: Task | None = None
     version: int = 0
-    foreign: bool = False
+    newest: datetime | None = None
 
 
 class DecidedRow(msgspec.Struct, frozen=True, gc=False):
-    """A row and what it came to: an append, or None where its events are in the log already."""
+    """A row and what it came to: an append, or None where there is nothing (more) to record of it."""
 
     row: TicketRow
     append: Append | None
@@ -83,22 +88,30 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
 
 _NEW: Final = ImportedStream()
-_FOREIGN: Final = "the task exists already and was not created by this import"
+_NO_STEPS: Final[frozenset[UUID]] = frozenset()
 
 
 class TicketHistory:
-    """Decides rows in order, remembering every task as its own decisions leave it."""
+    """Decides a file's rows in order, remembering every task as its own decisions leave it."""
 
-    def __init__(self, source: ImportSource, mapping: TicketMapping) -> None:
+    def __init__(self, source: ImportSource, mapping: TicketMapping, rows: Sequence[TicketRow]) -> None:
         self._source = source
         self._mapping = mapping
         self._import_id = source.import_id
-        self._columns = mapping.created_from
+        self._cases: dict[str, list[TicketRow]] = defaultdict(list)
+        self._before: dict[int, TicketRow] = {}
+        self._said: dict[int, TicketValues] = {}
+        for row in rows:
+            self._place(row)
+        self._command_ids = self._identified()
         self._streams: dict[str, ImportedStream] = {}
+        self._recorded: dict[str, frozenset[UUID]] = {}
+        self._corrections: dict[int, UUID] = {}
+        self._refused: set[int] = set()
+        self._refused_by_rules: dict[str, dict[int, DomainError]] = {}
+        self._last_said: dict[str, dict[str, int]] = {}
         self._task_ids: dict[str, UUID] = {}
         self._principals: dict[str, UUID] = {}
-        self._assigning: dict[tuple[str, str], AssignTask] = {}
-        self._recorded: set[UUID] = set()
 
     def task_id(self, case: str) -> UUID:
         """The id of the case's task."""
@@ -114,10 +127,13 @@ class TicketHistory:
             known = self._principals[resource] = self._source.principal_id(resource)
         return known
 
-    def reload(self, streams: Mapping[str, ImportedStream], recorded: set[UUID]) -> None:
-        """Take the named cases' tasks as the log has them, with the command ids that their events carry."""
+    def reload(self, streams: Mapping[str, ImportedStream], recorded: Mapping[str, Sequence[RecordedStep]]) -> None:
+        """Take the named cases' tasks as the log has them, with what was imported of them."""
         self._streams.update(streams)
-        self._recorded |= recorded
+        for case in streams:
+            steps = recorded.get(case, ())
+            self._recorded[case] = frozenset(step.command_id for step in steps)
+            self._find_corrections(case, steps)
 
     def decide_chunk(self, number: int, rows: Sequence[TicketRow]) -> Chunk:
         """Decide the rows; those that the rules refuse are rejected whole."""
@@ -126,100 +142,209 @@ class TicketHistory:
         for row in rows:
             try:
                 decided.append(DecidedRow(row, self._decide_row(row)))
+                self._refused.discard(row.line)
             except DomainError as refusal:
-                rejected.append(Rejection(row.line, refusal.message))
+                self._refused.add(row.line)
+                rejected.append(Rejection(row.line, "", refusal.message))
         return Chunk(number, rows, decided, rejected)
 
+    def _place(self, row: TicketRow) -> None:
+        """Remember the row before it in its case, and what had been said of the ticket when it was done."""
+        case = self._cases[row.case]
+        values = row.values
+        if case:
+            before = case[-1]
+            self._before[row.line] = before
+            said = self._said[before.line]
+            if said is not values:
+                values = _said_after(said, values)
+        self._said[row.line] = values
+        case.append(row)
+
+    def _identified(self) -> dict[int, UUID]:
+        ids: dict[int, UUID] = {}
+        for case in self._cases.values():
+            seen: Counter[UUID] = Counter()
+            for row in case:
+                first = self._source.row_id(row, 1)
+                seen[first] += 1
+                ids[row.line] = first if seen[first] == 1 else self._source.row_id(row, seen[first])
+        return ids
+
+    def _step(self, row: TicketRow) -> tuple[str, datetime, UUID]:
+        return row.activity, row.at, self.principal_id(row.resource)
+
+    def _find_corrections(self, case: str, steps: Sequence[RecordedStep]) -> None:
+        rows = self._cases[case]
+        recorded = self._recorded[case]
+        for row in rows:
+            self._corrections.pop(row.line, None)
+        unknown = [row for row in rows if self._command_ids[row.line] not in recorded]
+        if not steps or not unknown:
+            return
+        # Steps of the log that no row of the file has the very content of.
+        unclaimed: dict[tuple[str, datetime, UUID], list[UUID]] = defaultdict(list)
+        for step in steps:
+            if not step.corrects:
+                unclaimed[step.step].append(step.command_id)
+        for row in rows:
+            if self._command_ids[row.line] in recorded and unclaimed[self._step(row)]:
+                unclaimed[self._step(row)].pop()
+        for row in unknown:
+            if unclaimed[self._step(row)]:
+                self._corrections[row.line] = unclaimed[self._step(row)].pop()
+
     def _decide_row(self, row: TicketRow) -> Append | None:
-        command_id = uuid5(self._import_id, str(row.line))
-        if command_id in self._recorded:
+        command_id = self._command_ids[row.line]
+        if command_id in self._recorded.get(row.case, _NO_STEPS):
             return None
         stream = self._streams.get(row.case, _NEW)
-        if stream.foreign:
-            raise DomainError("task_exists", _FOREIGN)
-        task, events = self._events(stream.task, row)
-        task_id = self.task_id(row.case)
-        version = stream.version
-        self._streams[row.case] = ImportedStream(task, version + len(events))
+        corrected = self._corrections.get(row.line)
+        commands: Iterator[TaskCommand | Confirm]
+        if corrected is not None:
+            commands = self._corrected(row, stream.task)
+        elif stream.newest is not None and row.at < stream.newest:
+            self._require_accepted_in_its_place(row)
+            commands = iter((LogActivity(activity=row.activity, reason=row.activity),))
+        else:
+            commands = self._commands(row, stream.task, self._refused)
+        task, events = self._events(stream.task, row, commands, logged=corrected is None)
+        if not events:
+            return None
+        task_id, version = self.task_id(row.case), stream.version
+        newest = row.at if stream.newest is None else max(row.at, stream.newest)
+        self._streams[row.case] = ImportedStream(task, version + len(events), newest)
         return Append(
             self._source.workspace_id,
             self.principal_id(row.resource),
             command_id,
             self._import_id,
-            None,
+            corrected,
             tuple([NewEvent(task_id, version + n, event, row.at) for n, event in enumerate(events, 1)]),
             "",
         )
 
-    def _events(self, task: Task | None, row: TicketRow) -> tuple[Task | None, list[TaskEvent]]:
+    def _require_accepted_in_its_place(self, row: TicketRow) -> None:
+        """Raise the refusal of a row that the rules refuse where it stands in the file: being late does not make it right."""
+        refused = self._refused_by_rules.get(row.case)
+        if refused is None:
+            refused = self._refused_by_rules[row.case] = {}
+            task: Task | None = None
+            for each in self._cases[row.case]:
+                try:
+                    task, _ = self._events(task, each, self._commands(each, task, refused), logged=True)
+                except DomainError as refusal:
+                    refused[each.line] = refusal
+        if row.line in refused:
+            raise refused[row.line]
+
+    def _events(
+        self, task: Task | None, row: TicketRow, commands: Iterator[TaskCommand | Confirm], *, logged: bool
+    ) -> tuple[Task | None, list[TaskEvent]]:
         events: list[TaskEvent] = []
-        for command in self._commands(row, new=task is None):
-            for event in decide(task, command, row.at):
-                task = evolve(task, event)
-                events.append(event)
-        if not events:
+        for command in commands:
+            parts = command.commands(task.status if task else "open") if isinstance(command, Confirm) else (command,)
+            for part in parts:
+                for event in decide(task, part, row.at):
+                    told = replace(event, attributes=row.attributes) if row.attributes else event
+                    task = evolve(task, told)
+                    events.append(told)
+        if not events and logged:
             # Dropping the step would falsify the history.
-            events.extend(decide(task, LogActivity(activity=row.activity, reason=row.activity), row.at))
+            log = iter((LogActivity(activity=row.activity, reason=row.activity),))
+            return self._events(task, row, log, logged=False)
         return task, events
 
-    def _commands(self, row: TicketRow, *, new: bool) -> Iterator[TaskCommand]:
-        if new:
-            yield self._creation(row)
+    def _commands(self, row: TicketRow, task: Task | None, refused: Container[int]) -> Iterator[TaskCommand | Confirm]:
+        if task is None:
+            yield _creation(row)
+        else:
+            before = self._before.get(row.line)
+            said = None if before is None or before.line in refused else self._said[before.line]
+            if said is not row.values:
+                yield from self._changes(row, row.values, said, task)
         for step in self._mapping.activities[row.activity]:
-            command = self._command(step, row)
-            if command is not None:
-                yield command
+            yield from self._commands_of(step, row)
 
-    def _command(self, step: Step, row: TicketRow) -> TaskCommand | None:
-        if step == "assign":
-            return self._assignment(row) if row.resource else None
-        if step == "set_priority":
-            return SetPriority(priority=row.priority, reason=row.activity) if row.priority else None
-        return step
+    def _commands_of(self, step: Step, row: TicketRow) -> Iterator[TaskCommand | Confirm]:
+        match step:
+            case "assign":
+                if row.resource:
+                    yield AssignTask(assignee=self.principal_id(row.resource), reason=row.activity)
+            case "reassign":
+                if row.resource:
+                    yield ReassignTask(assignee=self.principal_id(row.resource), reason=row.activity)
+            case "set_priority":
+                if row.values.priority:
+                    yield SetPriority(priority=row.values.priority, reason=row.activity)
+            case _:
+                yield step
 
-    def _assignment(self, row: TicketRow) -> AssignTask:
-        key = (row.resource, row.activity)
-        known = self._assigning.get(key)
-        if known is None:
-            known = AssignTask(assignee=self.principal_id(row.resource), reason=row.activity)
-            self._assigning[key] = known
-        return known
+    def _changes(self, row: TicketRow, new: TicketValues, said: TicketValues | None, task: Task) -> Iterator[TaskCommand]:
+        """What the ticket's columns say now and did not say before; where that is unknown, other than the task has it."""
+        why = row.activity
+        if new.title and (said is None or new.title != said.title):
+            yield RenameTask(new.title, reason=why)
+        if new.description and (said is None or new.description != said.description):
+            yield DescribeTask(new.description, reason=why)
+        if new.priority and (said is None or new.priority != said.priority):
+            yield SetPriority(new.priority, reason=why)
+        for number, label in enumerate(new.labels):
+            if not label or (said is not None and said.labels[number] == label):
+                continue
+            made = self._mapping.labels[number].may_have_made
+            for old in (said.labels[number],) if said is not None else filter(made, task.labels):
+                if old and old not in new.labels:
+                    yield RemoveLabel(old, reason=why)
+            yield AddLabel(label, reason=why)
 
-    def _creation(self, row: TicketRow) -> CreateTask:
-        mapping = self._mapping
-        value_of = dict(zip(self._columns, row.texts, strict=True))
-        labels = [label.filled(value_of) for label in mapping.labels if not label.is_blank(value_of)]
-        return CreateTask(
-            title=mapping.title.filled(value_of),
-            description=mapping.description.filled(value_of),
-            priority=row.priority or "none",
-            labels=tuple(dict.fromkeys(labels)),
-            reason=row.activity,
+    def _corrected(self, row: TicketRow, task: Task | None) -> Iterator[TaskCommand]:
+        """The row's values that no later row of the file says anything of."""
+        if row.case not in self._last_said:
+            self._last_said[row.case] = {
+                place: each.line for each in self._cases[row.case] for place, said in _places(each.values) if said
+            }
+        said = row.values
+        own = {place for place, line in self._last_said[row.case].items() if line == row.line}
+        new = TicketValues(
+            said.title if "title" in own else "",
+            said.description if "description" in own else "",
+            said.priority if "priority" in own else None,
+            tuple(label if f"label {number}" in own else "" for number, label in enumerate(said.labels)),
         )
+        return self._changes(row, new, None, task) if task else iter(())
+
+
+def _places(values: TicketValues) -> Iterator[tuple[str, str]]:
+    yield "title", values.title
+    yield "description", values.description
+    yield "priority", values.priority or ""
+    yield from ((f"label {number}", label) for number, label in enumerate(values.labels))
+
+
+def _said_after(said: TicketValues, new: TicketValues) -> TicketValues:
+    """What is known of a ticket when a row has said something more: blanks say nothing."""
+    if new.title and new.description and new.priority and all(new.labels):
+        return new
+    return TicketValues(
+        new.title or said.title,
+        new.description or said.description,
+        new.priority or said.priority,
+        tuple(label or old for label, old in zip(new.labels, said.labels, strict=True)),
+    )
+
+
+def _creation(row: TicketRow) -> CreateTask:
+    values = row.values
+    return CreateTask(
+        title=values.title,
+        description=values.description,
+        priority=values.priority or "none",
+        labels=tuple(dict.fromkeys(label for label in values.labels if label)),
+        reason=row.activity,
+    )
 
 
 def chunks_of(rows: Sequence[TicketRow], size: int = ROWS_A_CHUNK) -> list[Sequence[TicketRow]]:
-    """The rows in chunks, the same for the same file: no decision moves a border."""
+    """The rows in chunks."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-def chunk_key(import_id: UUID, number: int) -> str:
-    """The idempotency key of a chunk."""
-    return f"import:{import_id}:{number}"
-
-
-def chunk_append(source: ImportSource, chunk: Chunk) -> Append:
-    """The append without events that records, with the chunk's own, that the chunk is in the log."""
-    import_id = source.import_id
-    key = chunk_key(import_id, chunk.number)
-    digest = sha256(key.encode() + msgspec.msgpack.encode(chunk.rows)).digest()
-    return Append(
-        source.workspace_id,
-        source.owner_id,
-        uuid5(import_id, key),
-        import_id,
-        None,
-        (),
-        f'{{"import_id":"{import_id}","chunk":{chunk.number},"position":',
-        IdempotencyKey(key, digest),
-    )

@@ -1,137 +1,197 @@
 """From the cells of a ticket history to its rows in order of time, and what is wrong with the others."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from operator import attrgetter
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from application.ticket_csv import Cells
 from application.ticket_mapping import MappingError, TicketMapping
-from domain.task_values import Priority
-
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-"""Rows outside these are taken for mistakes: one wrong century would stretch every report over it."""
+from application.ticket_text import shown
+from application.ticket_times import EARLIEST, LEEWAY, Readings, in_order_of_time
+from domain.errors import DomainError
+from domain.task_values import Priority, accepted_attributes
 
 CASE_MAX_CHARACTERS: Final = 255
 RESOURCE_MAX_CHARACTERS: Final = 200
-
-Cells = tuple[int, Sequence[str]]
-"""A line number (from 1, the header's) and the cells of the row that starts there."""
+MOST_COLUMNS_TOLD: Final = 40
 
 
-class TicketRow(msgspec.Struct, frozen=True, gc=False):
-    """One accepted row: a step of a case. `at` is aware UTC, `resource` "" where nobody is named.
+class TicketValues(msgspec.Struct, frozen=True):
+    """What a row says of its ticket as a whole: "" and None where it says nothing. One label a template of the mapping."""
 
-    `priority` is what the row's column says, None where it says nothing; `texts` are the values of the
-    mapping's `created_from` columns.
-    """
+    title: str
+    description: str
+    priority: Priority | None
+    labels: tuple[str, ...]
+
+
+class TicketRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One accepted row: a step of a case. `at` is aware UTC, `resource` "" where nobody is named."""
 
     line: int
     case: str
     activity: str
     at: datetime
     resource: str
-    priority: Priority | None
-    texts: tuple[str, ...]
+    values: TicketValues
+    attributes: dict[str, str]
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
-    """A row that is not imported: its line in the file, and why."""
+    """A row that is not imported: its line in the file, the column to blame ("" where none is), and why."""
 
     line: int
+    column: str
     reason: str
 
 
-class RowReader:
-    """Reads rows as a mapping says. Raises MappingError where the header has not each of its columns once."""
+class _Wrong(ValueError):
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column = column
 
-    def __init__(self, mapping: TicketMapping, header: Sequence[str]) -> None:
-        names = [name.strip() for name in header]
-        for column in mapping.named_columns:
-            found = names.count(column)
-            if found != 1:
-                problem = "is not in the file" if not found else f"stands {found} times in the file"
-                raise MappingError(f"columns: {column!r} {problem}; its columns are {', '.join(names)}")
+
+class RowReader:
+    """Reads rows as a mapping says; what happened after `now` (and some minutes) is refused.
+
+    Raises MappingError where the header has not each of its columns once.
+    """
+
+    def __init__(self, mapping: TicketMapping, header: Sequence[str], now: datetime) -> None:
+        names = [_text(name) for name in header]
+        index = {name: _index(names, name) for name in mapping.named_columns}
         columns = mapping.columns
         self._mapping = mapping
-        self._width = len(names)
-        self._case = names.index(columns.case)
-        self._activity = tuple(names.index(column) for column in columns.activity)
-        self._time = names.index(columns.time)
-        self._resource = names.index(columns.resource) if columns.resource else None
-        self._priority = names.index(mapping.priority.column) if mapping.priority else None
-        self._texts = tuple(names.index(column) for column in mapping.created_from)
+        self._latest = now + LEEWAY
+        self._case = index[columns.case]
+        self._activity = tuple(index[column] for column in columns.activity)
+        self._time = index[columns.time]
+        self._resource = index[columns.resource] if columns.resource else None
+        self._priority = index[mapping.priority.column] if mapping.priority else None
+        self._filled_from = {column: index[column] for column in mapping.filled_from}
+        self._attribute_columns = {name: index[column] for name, column in mapping.attributes.items()}
+        # Most rows of a ticket say the same of it.
+        self._values: dict[tuple[str, ...], TicketValues] = {}
+        self._attributes: dict[tuple[str, ...], dict[str, str]] = {}
 
     def rows(self, cells: Iterable[Cells]) -> tuple[list[TicketRow], list[Rejection]]:
         """The rows in order of time, those of one moment in the file's order; and what cannot be read."""
         rows: list[TicketRow] = []
         rejected: list[Rejection] = []
+        later: dict[int, datetime] = {}
         for line, row in cells:
             try:
-                rows.append(self._row(line, row))
-            except ValueError as wrong:
-                rejected.append(Rejection(line, str(wrong)))
-        rows.sort(key=attrgetter("at"))
-        return rows, rejected
+                first, second = self._readings(row)
+                rows.append(self._row(line, row, first))
+                if second != first:
+                    later[line] = second
+            except _Wrong as wrong:
+                rejected.append(Rejection(line, wrong.column, str(wrong)))
+        return in_order_of_time(rows, later), rejected
 
-    def _row(self, line: int, cells: Sequence[str]) -> TicketRow:
-        if len(cells) != self._width:
-            raise ValueError(f"{len(cells)} columns instead of {self._width}")
-        case = _storable(cells[self._case].strip(), "case", CASE_MAX_CHARACTERS)
+    def _row(self, line: int, cells: Sequence[str], at: datetime) -> TicketRow:
+        columns = self._mapping.columns
+        case = _storable(_text(cells[self._case]), columns.case, CASE_MAX_CHARACTERS)
         if not case:
-            raise ValueError("no case")
-        resource = "" if self._resource is None else cells[self._resource].strip()
+            raise _Wrong(columns.case, "no case")
+        resource = "" if self._resource is None else _text(cells[self._resource])
         return TicketRow(
-            line,
-            case,
-            self._known_activity(cells),
-            self._moment(cells[self._time].strip()),
-            _storable(resource, "resource", RESOURCE_MAX_CHARACTERS),
-            self._named_priority(cells),
-            tuple([cells[index].strip() for index in self._texts]),
+            line=line,
+            case=case,
+            activity=self._known_activity(cells),
+            at=at,
+            resource=_storable(resource, columns.resource, RESOURCE_MAX_CHARACTERS),
+            values=self._ticket_values(cells),
+            attributes=self._row_attributes(cells),
         )
 
     def _known_activity(self, cells: Sequence[str]) -> str:
-        activity = "/".join([cells[index].strip() for index in self._activity])
+        activity = "/".join([_text(cells[index]) for index in self._activity])
         if activity not in self._mapping.activities:
-            raise ValueError(f"unknown activity {activity!r}")
+            raise _Wrong("/".join(self._mapping.columns.activity), f"unknown activity {shown(activity)}")
         return activity
 
-    def _moment(self, text: str) -> datetime:
+    def _readings(self, cells: Sequence[str]) -> Readings:
+        column, text = self._mapping.columns.time, _text(cells[self._time])
         if not text:
-            raise ValueError("no time")
+            raise _Wrong(column, "no time")
         try:
-            at = self._mapping.moment(text)
-        except (ValueError, OverflowError):
-            raise ValueError(f"{text!r} is not a time as the mapping describes it") from None
-        if not EARLIEST <= at < LATEST:
-            raise ValueError(f"the time {text!r} is not between 1970 and 2100")
-        return at
+            readings = self._mapping.readings(text)
+        except ValueError as error:
+            raise _Wrong(column, str(error)) from None
+        if readings[0] < EARLIEST:
+            raise _Wrong(column, f"the time {shown(text)} is before {EARLIEST.year}")
+        if readings[0] > self._latest:
+            raise _Wrong(column, f"the time {shown(text)} lies in the future")
+        return readings
 
-    def _named_priority(self, cells: Sequence[str]) -> Priority | None:
-        if self._priority is None or self._mapping.priority is None:
-            return None
-        text = cells[self._priority].strip()
-        if not text:
-            return None
-        priority = self._mapping.priority.values.get(text)
-        if priority is None:
-            raise ValueError(f"unknown priority {text!r}")
-        return priority
+    def _ticket_values(self, cells: Sequence[str]) -> TicketValues:
+        said = tuple([_text(cells[index]) for index in self._filled_from.values()])
+        priority = "" if self._priority is None else _text(cells[self._priority])
+        known = self._values.get((*said, priority))
+        if known is None:
+            known = self._values[(*said, priority)] = self._made_of(said, priority)
+        return known
+
+    def _made_of(self, said: Sequence[str], priority: str) -> TicketValues:
+        mapping = self._mapping
+        value_of: Mapping[str, str] = dict(zip(self._filled_from, said, strict=True))
+        named: Priority | None = None
+        if mapping.priority and priority:
+            named = mapping.priority.values.get(priority)
+            if named is None:
+                raise _Wrong(
+                    mapping.priority.column,
+                    f"unknown priority {shown(priority)}; the mapping knows {', '.join(map(shown, mapping.priority.values))}",
+                )
+        return TicketValues(
+            mapping.title.filled(value_of),
+            mapping.description.filled(value_of),
+            named,
+            tuple(label.filled(value_of).strip() for label in mapping.labels),
+        )
+
+    def _row_attributes(self, cells: Sequence[str]) -> dict[str, str]:
+        given = tuple([cells[index] for index in self._attribute_columns.values()])
+        known = self._attributes.get(given)
+        if known is None:
+            texts = map(_text, given)
+            known = {}
+            for name, text in zip(self._attribute_columns, texts, strict=True):
+                try:
+                    known |= accepted_attributes({name: text})
+                except DomainError as refusal:
+                    raise _Wrong(self._mapping.attributes[name], refusal.message) from None
+            self._attributes[given] = known
+        return known
 
 
-def _storable(text: str, what: str, longest: int) -> str:
+def _index(names: Sequence[str], column: str) -> int:
+    found = names.count(column)
+    if found == 1:
+        return names.index(column)
+    told = ", ".join(map(shown, names[:MOST_COLUMNS_TOLD])) + (", …" if len(names) > MOST_COLUMNS_TOLD else "")
+    problem = f"stands {found} times in the file" if found else "is not in the file"
+    other = next((each for each in ";\t|," if len(names) == 1 and each in names[0]), None)
+    hint = f"; is its delimiter {shown(other)}?" if other else ""
+    raise MappingError(f"columns: {shown(column)} {problem}; its columns are {told}{hint}")
+
+
+def _text(cell: str) -> str:
+    """The cell without surrounding whitespace, in one Unicode form: in another export the same text may have another."""
+    return cell.strip() if cell.isascii() else unicodedata.normalize("NFC", cell.strip())
+
+
+def _storable(text: str, column: str, longest: int) -> str:
     """The text, if a name can be made of it: ids are derived from it before the domain sees any of it."""
     if len(text) > longest:
-        raise ValueError(f"the {what} has more than {longest} characters")
-    # Bytes that are no UTF-8 arrive as lone surrogates.
+        raise _Wrong(column, f"more than {longest} characters")
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"the {what} is not text in UTF-8") from None
-    if "\0" in text:
-        raise ValueError(f"the {what} holds the character U+0000")
+            raise _Wrong(column, "a lone surrogate, which is no text") from None
     return text

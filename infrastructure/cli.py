@@ -135,25 +135,39 @@ def settings_command(markdown: bool) -> None:
         click.echo(f"{variable}={value}\n    {description}")
 
 
-@taskmaster.group("import")
-def import_group() -> None:
+@taskmaster.group("import", invoke_without_command=True)
+@click.option("--explain", metavar="MAPPING", help="Show what a mapping (its name or path) does, and import nothing.")
+@click.pass_context
+def import_group(context: click.Context, explain: str | None) -> None:
     """Import histories that began elsewhere."""
+    if explain is not None:
+        import_module("infrastructure.import_explain").print_mapping(explain)
+        context.exit()
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+        context.exit(BAD_CONFIGURATION)
 
 
 @import_group.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--mapping",
-    required=True,
     metavar="NAME_OR_PATH",
-    help="What the columns and activities mean: helpdesk, bpi2013 or a TOML file.",
+    help="What the columns and activities mean: helpdesk, bpi2013, sample or a TOML file. `sample` has its own.",
 )
 @click.option("--as", "email", required=True, metavar="EMAIL", help="Whose personal workspace gets the tickets.")
 @click.option("--dry-run", is_flag=True, help="Decide everything, write nothing.")
+@click.option("--strict", is_flag=True, help="Stop at the first row that is refused, before anything is written.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the summary as JSON.")
-def tickets(file: Path, mapping: str, email: str, dry_run: bool, report: Path | None) -> None:
-    """Import a ticket history from FILE, CSV, plain or gzip. Run again, it goes on where it was stopped."""
-    request = import_module("infrastructure.import_tickets").ImportRequest(file, mapping, email, dry_run)
+def tickets(file: Path, mapping: str | None, email: str, dry_run: bool, strict: bool, report: Path | None) -> None:
+    """Import a ticket history from FILE, CSV, plain or gzip; the word `sample` is the small one that ships.
+
+    Run again, with the same file or a newer one, it adds what is new. Exit code 0: all rows are in. 3: some were refused.
+    2: nothing was done. 1: it had to stop on its way.
+    """
+    files = import_module("infrastructure.ticket_files")
+    file, mapping = files.named_history(file, mapping)
+    request = import_module("infrastructure.import_tickets").ImportRequest(file, mapping, email, dry_run, strict)
     _operate("import_tickets", request=request, report=report)
 
 

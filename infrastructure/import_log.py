@@ -10,8 +10,8 @@ import psycopg
 from psycopg.errors import DivisionByZero
 from psycopg.sql import SQL, Composed
 
-from application.ports import Append, Appended, IdempotencyMismatch, LogUnavailable, VersionConflict
-from application.ticket_import import ImportedStream
+from application.ports import Append, Appended, LogUnavailable, VersionConflict
+from application.ticket_import import ImportedStream, RecordedStep
 from domain.task import Task, evolve
 from infrastructure.append_function import append_parameters, append_statement, read_outcomes
 from infrastructure.event_rows import COLUMNS, recorded_event
@@ -24,16 +24,13 @@ PATIENCE_SECONDS: Final = 30.0
 
 # Any other outcome than "appended" ends the transaction that all calls of one pipeline share, by the plainest error there is.
 _ALL_OR_NONE: Final = SQL("SELECT a.*, 1 / (CASE WHEN 0 = ALL (outcomes) THEN 1 ELSE 0 END) FROM ({call}) AS a")
-_STORED_KEY: Final = (
-    "SELECT request_hash, receipt, recorded_at FROM idempotency WHERE principal_id = %s AND key = %s AND workspace_id = %s"
-)
 _EVENTS_OF: Final = f"SELECT {COLUMNS} FROM events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
 _ADD_MEMBERS: Final = (
     "INSERT INTO taskmaster.members (workspace_id, principal_id, role, display_name) "
     "SELECT %s, unnest(%s::uuid[]), 'imported', unnest(%s::text[]) ON CONFLICT DO NOTHING"
 )
 _PERSONAL_WORKSPACE: Final = (
-    "SELECT u.id, w.id, w.log FROM taskmaster.users u "
+    "SELECT u.id, w.id, w.log, w.import_secret FROM taskmaster.users u "
     "JOIN taskmaster.members m ON m.principal_id = u.id AND m.role = 'owner' "
     "JOIN taskmaster.workspaces w ON w.id = m.workspace_id "
     "WHERE u.email_key = %s ORDER BY w.created_at, w.id LIMIT 1"
@@ -43,11 +40,12 @@ T = TypeVar("T")
 
 
 class PersonalWorkspace(msgspec.Struct, frozen=True):
-    """A user, his own workspace, and the log that it lives in."""
+    """A user, his own workspace, the log that it lives in, and the secret under which what it imports is recognised."""
 
     user_id: UUID
     workspace_id: UUID
     log: str
+    import_secret: bytes
 
 
 class ImportLog:
@@ -73,57 +71,44 @@ class ImportLog:
             members = (workspace_id, list(names), list(names.values()))
             self._patiently(lambda c: c.execute(_ADD_MEMBERS, members))
 
-    def append_chunk(self, appends: Sequence[Append], key: Append) -> Appended:
-        """Append all in one transaction, with `key` as the chunk's idempotency record; answers for the chunk.
+    def append_chunk(self, appends: Sequence[Append]) -> int:
+        """Append all in one transaction; the position of the last event.
 
-        A chunk that is in the log already is not appended again. Raises VersionConflict or
-        IdempotencyMismatch where nothing was written, LogUnavailable where that is unknown.
+        Raises VersionConflict where nothing was written or this very chunk was before: then the log has to be read again.
+        LogUnavailable says that neither is known.
         """
         try:
-            return self._patiently(lambda c: self._append(c, appends, key))
+            return self._patiently(lambda c: self._append(c, appends))
         except DivisionByZero:
-            stored = self.stored_chunk(key)
-            if stored is None:
-                raise VersionConflict from None
-            return stored
+            raise VersionConflict from None
 
-    def stored_chunk(self, key: Append) -> Appended | None:
-        """The answer the chunk once got; raises IdempotencyMismatch where other rows have its number."""
-        asked = key.idempotency
-        assert asked is not None  # noqa: S101 - chunk_append always makes one
-        parameters = (key.principal_id, asked.key, key.workspace_id)
-        row = self._patiently(lambda c: c.execute(_STORED_KEY, parameters).fetchone())
-        if row is None:
-            return None
-        if bytes(row[0]) != asked.request_hash:
-            raise IdempotencyMismatch
-        receipt: str = row[1]
-        return Appended(int(receipt[receipt.rindex(":") + 1 : -1]), row[2], receipt.encode(), True)
-
-    def streams(self, task_ids: Mapping[str, UUID], import_id: UUID) -> tuple[dict[str, ImportedStream], set[UUID]]:
-        """The named cases' tasks folded from the log, and the command ids of this import in them."""
+    def streams(self, task_ids: Mapping[str, UUID]) -> tuple[dict[str, ImportedStream], dict[str, list[RecordedStep]]]:
+        """The named cases' tasks folded from the log, and the imported steps in them, in order."""
         rows = self._patiently(lambda c: _binary_rows(c, _EVENTS_OF, [list(task_ids.values())]))
         case_of = {task_id: case for case, task_id in task_ids.items()}
         found = dict.fromkeys(task_ids, ImportedStream())
-        recorded: set[UUID] = set()
+        steps: dict[str, list[RecordedStep]] = {}
         for record in map(recorded_event, rows):
             case = case_of[record.stream_id]
             before = found[case]
             task: Task = evolve(before.task, record.event)
-            foreign = record.correlation_id != import_id if record.version == 1 else before.foreign
-            found[case] = ImportedStream(task, record.version, foreign)
-            if record.correlation_id == import_id:
-                recorded.add(record.command_id)
-        return found, recorded
+            newest, at = before.newest, record.effective_at
+            if at is not None:
+                newest = at if newest is None else max(newest, at)
+                known = steps.setdefault(case, [])
+                if not known or known[-1].command_id != record.command_id:
+                    step = (record.event.reason or "", at, record.principal_id)
+                    known.append(RecordedStep(record.command_id, step, record.causation_id is not None))
+            found[case] = ImportedStream(task, record.version, newest)
+        return found, steps
 
     def head(self) -> int:
         """The log's newest position."""
         row = self._patiently(lambda c: c.execute("SELECT coalesce(max(notification_id), 0) FROM events").fetchone())
         return int(row[0]) if row else 0
 
-    def _append(self, connection: psycopg.Connection[Any], appends: Sequence[Append], key: Append) -> Appended:
-        *calls, last = list(_runs(appends)) or [[]]
-        last = [*last, key]
+    def _append(self, connection: psycopg.Connection[Any], appends: Sequence[Append]) -> int:
+        *calls, last = list(_runs(appends))
         failpoint("import.in_flight")
         # Without BEGIN all statements up to the end of the pipeline are one transaction, and the lock that
         # the first of them takes is not held across a round trip.
@@ -136,7 +121,7 @@ class ImportLog:
         assert row is not None  # noqa: S101 - the function returns one row
         answer = read_outcomes(last, row[:4])[-1]
         assert isinstance(answer, Appended)  # noqa: S101 - any other outcome has ended the transaction
-        return answer
+        return answer.position
 
     def _patiently(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Do the work, again where the connection was lost: all of it may be done twice."""

@@ -5,7 +5,9 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from application.ticket_text import printable
 from infrastructure import import_tickets
 from infrastructure.settings import ConfigurationError
 
@@ -30,12 +32,21 @@ def print_summary(console: Console, summary: import_tickets.ImportSummary) -> No
     table.add_row("seconds", f"{summary.seconds:.2f}")
     table.add_row("position", f"{summary.position:,}", end_section=True)
     for activity, count in summary.activities.items():
-        table.add_row(activity, f"{count:,}")
+        table.add_row(Text(printable(activity)), f"{count:,}")
     console.print(table)
     for rejection in summary.rejected[:MOST_SHOWN]:
-        console.print(f"line {rejection.line}: {rejection.reason}", markup=False, highlight=False)
+        where = f"line {rejection.line}" + (f", column {rejection.column}" if rejection.column else "")
+        console.print(printable(f"{where}: {rejection.reason}"), markup=False, highlight=False, soft_wrap=True)
     if len(summary.rejected) > MOST_SHOWN:
         console.print(f"… and {len(summary.rejected) - MOST_SHOWN} more; --report FILE has them all")
+
+
+def require_writable(path: Path) -> None:
+    """Raise ConfigurationError, before anything is imported, where the report could not be written."""
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise ConfigurationError(printable(f"--report: cannot write {path}: {error.strerror}")) from None
 
 
 def write_report(path: Path, summary: import_tickets.ImportSummary) -> None:
@@ -43,4 +54,4 @@ def write_report(path: Path, summary: import_tickets.ImportSummary) -> None:
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(summary)) + b"\n")
     except OSError as error:
-        raise ConfigurationError(f"--report: cannot write {path}: {error.strerror}") from None
+        raise ConfigurationError(printable(f"--report: cannot write {path}: {error.strerror}")) from None

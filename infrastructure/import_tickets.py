@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -9,24 +10,31 @@ import msgspec
 import redis
 
 from application.account_rules import email_key
-from application.ticket_import import ImportSource
+from application.ticket_csv import FileRefused, read_rows
+from application.ticket_ids import ImportSource
 from application.ticket_mapping import MappingError, TicketMapping
 from application.ticket_rows import Rejection, RowReader, TicketRow
+from application.ticket_text import printable
 from domain.errors import InvalidValue
 from infrastructure.import_log import ImportLog
 from infrastructure.import_run import ImportRun
 from infrastructure.redis_client import READ_MODELS, head_channel, sync_client
 from infrastructure.settings import ConfigurationError
-from infrastructure.ticket_files import TicketFile, load_mapping, read_cells, read_ticket_file
+from infrastructure.ticket_files import TicketFile, load_mapping, read_ticket_file
 
 
 class ImportRequest(msgspec.Struct, frozen=True):
-    """What to import: a file, the mapping by a name that ships or a path, and whose workspace gets it."""
+    """What to import: a file, the mapping by a name that ships or a path, and whose workspace gets it.
+
+    `strict`: the first row that is refused ends the import, before anything is written unless somebody else changed a ticket
+    meanwhile.
+    """
 
     file: Path
     mapping: str
     email: str
     dry_run: bool = False
+    strict: bool = False
 
 
 class ImportSummary(msgspec.Struct, frozen=True):
@@ -66,13 +74,18 @@ def import_tickets(
     """Import a file into the personal workspace of a user of the log `log_name`.
 
     New heads are announced over Redis as far as it can be reached; an empty `redis_url` announces none.
+    Nothing is written before the whole file is read.
+
     Raises ConfigurationError for what the operator can mend, LogUnavailable where the server stays away or
     other writers keep changing the same tasks. What was appended before stays, and the same import goes on
     from there.
     """
     started = time.monotonic()
-    mapping, file = _mapping(request.mapping), read_ticket_file(request.file)
+    mapping = load_mapping(request.mapping)
+    file = read_ticket_file(request.file, mapping.encoding)
     rows, unreadable = _read_rows(file, mapping, request.file)
+    if request.strict and unreadable:
+        raise _stopped(min(unreadable, key=lambda rejection: rejection.line))
     announcer = _Announcer(redis_url, log_name)
 
     def on_chunk(done: int, position: int) -> None:
@@ -86,7 +99,16 @@ def import_tickets(
         source = _source(log, log_name, request.email, mapping, file)
         run = ImportRun(log, source, mapping, rows, on_chunk)
         read = time.monotonic()
-        (run.rehearse if request.dry_run else run.append)()
+        if request.dry_run:
+            run.rehearse()
+        elif request.strict:
+            rehearsal = ImportRun(log, source, mapping, rows)
+            rehearsal.rehearse()
+            if rehearsal.rejected:
+                raise _stopped(rehearsal.rejected[0])
+            run.append(until_refused=True)
+        else:
+            run.append()
         ended = time.monotonic()
         return ImportSummary(
             source.import_id,
@@ -107,36 +129,36 @@ def import_tickets(
         announcer.close()
 
 
-def _mapping(name_or_path: str) -> TicketMapping:
-    try:
-        return load_mapping(name_or_path)
-    except MappingError as error:
-        raise ConfigurationError(f"mapping {name_or_path!r}: {error}") from None
+def _stopped(rejection: Rejection) -> ConfigurationError:
+    where = f"line {rejection.line}" + (f", column {printable(rejection.column)}" if rejection.column else "")
+    return ConfigurationError(f"{where}: {printable(rejection.reason)}; --strict: nothing was imported")
 
 
 def _read_rows(file: TicketFile, mapping: TicketMapping, path: Path) -> tuple[list[TicketRow], list[Rejection]]:
-    cells = read_cells(file, mapping.delimiter)
-    _, header = next(cells, (1, ()))
-    if not header:
-        raise ConfigurationError(f"{path} has no header")
     try:
-        return RowReader(mapping, header).rows(cells)
+        # The whole file before any of it is used: what is wrong at its end shall stop its beginning too.
+        (_, header), *cells = [*read_rows(file.text, mapping.delimiter)] or [(1, ())]
+        if not header:
+            raise ConfigurationError(printable(f"{path} has no header"))
+        return RowReader(mapping, header, datetime.now(UTC)).rows(cells)
+    except FileRefused as refused:
+        raise ConfigurationError(printable(f"{path}: {refused}; nothing was imported")) from None
     except MappingError as error:
-        raise ConfigurationError(f"{path} does not fit the mapping {mapping.name!r}: {error}") from None
+        raise ConfigurationError(printable(f"{path} does not fit the mapping {mapping.name!r}: {error}")) from None
 
 
 def _source(log: ImportLog, log_name: str, email: str, mapping: TicketMapping, file: TicketFile) -> ImportSource:
     try:
         owner = log.personal_workspace(email_key(email))
     except InvalidValue as invalid:
-        raise ConfigurationError(invalid.message) from None
+        raise ConfigurationError(printable(invalid.message)) from None
     if owner is None:
-        raise ConfigurationError(f"there is no user {email!r}")
+        raise ConfigurationError(printable(f"there is no user {email!r}"))
     if owner.log != log_name:
         raise ConfigurationError(
             f"TASKMASTER_LOG: the workspace of {email!r} lives in the log {owner.log!r}, not in {log_name!r}"
         )
-    return ImportSource(owner.workspace_id, owner.user_id, mapping.name, mapping.digest, file.digest)
+    return ImportSource(owner.workspace_id, owner.user_id, owner.import_secret, mapping.name, file.digest)
 
 
 class _Announcer:

@@ -13,29 +13,38 @@ from application.ports import LogUnavailable
 from infrastructure import projection_operations
 from infrastructure.backup import backup as write_backup
 from infrastructure.failpoints import arm
-from infrastructure.import_report import print_summary, write_report
+from infrastructure.import_report import print_summary, require_writable, write_report
 from infrastructure.import_tickets import ImportRequest
 from infrastructure.import_tickets import import_tickets as run_import
 from infrastructure.progress_bar import progress_bar
 from infrastructure.restore import restore as put_back
-from infrastructure.settings import ConfigurationError, Settings
+from infrastructure.settings import Settings
 from infrastructure.verify_log import verify_log
 from infrastructure.verify_read_models import verify_read_models
 from infrastructure.verify_report import print_verification
 
+STOPPED_ON_ITS_WAY = 1
+ROWS_REFUSED = 3
+
 
 def import_tickets(settings: Settings, *, request: ImportRequest, report: Path | None) -> int:
-    """Import a ticket history and show what came of it."""
+    """Import a ticket history and show what came of it; ROWS_REFUSED where some of its rows were refused.
+
+    STOPPED_ON_ITS_WAY where the log stayed away: what was appended before stays.
+    """
     arm(settings.failpoint)
+    if report is not None:
+        require_writable(report)
     try:
         with progress_bar(Console(stderr=True), "importing") as on_progress:
             summary = run_import(settings.database_url, settings.redis_url, settings.log_name, request, on_progress)
     except LogUnavailable as error:
-        raise ConfigurationError(f"{error}; run the same import again to go on with it") from None
+        Console(stderr=True).print(f"error: {error}; run the same import again to go on with it", soft_wrap=True)
+        return STOPPED_ON_ITS_WAY
     print_summary(Console(), summary)
     if report is not None:
         write_report(report, summary)
-    return 0
+    return ROWS_REFUSED if summary.rejected else 0
 
 
 def backup(settings: Settings, *, file: Path, overwrite: bool) -> int:

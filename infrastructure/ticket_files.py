@@ -1,67 +1,122 @@
-"""Ticket histories and mappings as files: CSV, plain or gzip, and TOML."""
+"""Ticket histories and mappings as files: text in a known encoding, plain or gzip, and TOML."""
 
-import csv
+import codecs
 import gzip
-import io
 import zlib
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from application.ticket_mapping import TicketMapping, read_mapping
-from application.ticket_rows import Cells
+from application.ticket_csv import FileRefused
+from application.ticket_mapping import MappingError, TicketMapping
+from application.ticket_mapping_file import read_mapping
+from application.ticket_text import printable
 from infrastructure.settings import ConfigurationError
 
-SHIPPED_MAPPINGS = Path(__file__).parent / "ticket_mappings"
-_GZIP = b"\x1f\x8b"
+SHIPPED: Final = Path(__file__).parent / "ticket_mappings"
+SAMPLE: Final = "sample"
+"""The history that ships with the program, and its mapping."""
+
+MOST_BYTES: Final = 1 << 30
+
+_GZIP: Final = b"\x1f\x8b"
+_OTHER_FORMATS: Final = (
+    (b"PK\x03\x04", "a workbook or another ZIP archive"),
+    (b"\xd0\xcf\x11\xe0", "an old workbook (.xls) or another OLE file"),
+    (b"%PDF", "a PDF"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"PAR1", "a Parquet file"),
+    (b"BZh", "packed with bzip2"),
+    (b"\xfd7zXZ", "packed with xz"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+    (b"{\\rtf", "a document in RTF"),
+    (b"<?xml", "XML"),
+    (b"<!doctype html", "a page in HTML, perhaps one that asks to sign in"),
+    (b"<html", "a page in HTML, perhaps one that asks to sign in"),
+)
+# UTF-32's little-endian mark begins with UTF-16's.
+_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 class TicketFile(msgspec.Struct, frozen=True):
-    """A file's text, unpacked, and the SHA-256 of it: packed or not, it is the same history."""
+    """A file's text, unpacked, and the SHA-256 of it in UTF-8: packed or not, it is the same history."""
 
-    text: bytes
+    text: str
     digest: bytes
 
 
+def named_history(file: Path, mapping: str | None) -> tuple[Path, str]:
+    """The file and the mapping that are meant: `sample` ships, with its mapping; raises ConfigurationError without one."""
+    if str(file) == SAMPLE:
+        return SHIPPED / f"{SAMPLE}.csv", mapping or SAMPLE
+    if mapping is None:
+        raise ConfigurationError("--mapping is missing: what the columns and activities of the file mean")
+    return file, mapping
+
+
 def load_mapping(name_or_path: str) -> TicketMapping:
-    """A mapping that ships, by its name, or one in a file; raises ConfigurationError or MappingError."""
-    shipped = {path.stem: path for path in SHIPPED_MAPPINGS.glob("*.toml")}
+    """A mapping that ships, by its name, or one in a file; raises ConfigurationError."""
+    shipped = {path.stem: path for path in SHIPPED.glob("*.toml")}
     path = shipped.get(name_or_path, Path(name_or_path))
     try:
         return read_mapping(path.read_bytes())
-    except OSError as error:
-        names = ", ".join(sorted(shipped))
-        raise ConfigurationError(f"no mapping {name_or_path!r}: {error.strerror}; the mappings that ship are {names}") from None
+    except (OSError, ValueError) as error:
+        names, why = ", ".join(sorted(shipped)), getattr(error, "strerror", None) or "no such file"
+        raise ConfigurationError(printable(f"no mapping {name_or_path!r}: {why}; the mappings that ship are {names}")) from None
+    except MappingError as error:
+        raise ConfigurationError(printable(f"mapping {name_or_path!r}: {error}")) from None
 
 
-def read_ticket_file(path: Path) -> TicketFile:
-    """The file, unpacked if it is packed with gzip whatever its name says; raises ConfigurationError."""
+def read_ticket_file(path: Path, encoding: str) -> TicketFile:
+    """The file's text, unpacked if it is packed with gzip whatever its name says; raises ConfigurationError."""
+    content = _content(path)
+    start = content[:64].lstrip().lower()
+    for mark, name in _OTHER_FORMATS:
+        if start.startswith(mark.lower()):
+            raise ConfigurationError(printable(f"{path} is no CSV file: it is {name}; export the tickets as CSV"))
     try:
-        content = path.read_bytes()
-        text = gzip.decompress(content) if content.startswith(_GZIP) else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from None
-    return TicketFile(text, sha256(text).digest())
+        text = _decoded(content, encoding)
+    except FileRefused as refused:
+        raise ConfigurationError(printable(f"{path}: {refused}")) from None
+    return TicketFile(text, sha256(text.encode("utf-8", "surrogatepass")).digest())
 
 
-def read_cells(file: TicketFile, delimiter: str) -> Iterator[Cells]:
-    """The header and then every row, each with the number of the line it starts on; blank lines are left out.
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(_GZIP)) == _GZIP
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError(printable(f"cannot read {path}: {why}")) from None
+    if len(content) > MOST_BYTES:
+        raise ConfigurationError(printable(f"{path} has more than {MOST_BYTES:,} bytes; import it in parts"))
+    return content
 
-    Bytes that are no UTF-8 become lone surrogates and a field beyond the reader's limit an empty row, so that
-    only their own row is refused.
-    """
-    text = io.TextIOWrapper(io.BytesIO(file.text), "utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield line, ()
-            continue
-        if cells:
-            yield line, cells
+
+def _decoded(content: bytes, encoding: str) -> str:
+    marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    if marked and codecs.lookup(marked).name != codecs.lookup(encoding).name:
+        raise FileRefused(1, 1, f'the byte order mark of {marked}, but the mapping says {encoding}; set encoding = "{marked}"')
+    if not marked and codecs.lookup(encoding).name == "utf-8" and b"\0" in content[:4]:
+        raise FileRefused(1, 1, 'a NUL byte, as in UTF-16 or UTF-32 text; name it in the mapping, as in encoding = "utf-16"')
+    try:
+        return content.decode("utf-8-sig" if marked == "utf-8" else encoding)
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode(encoding, "replace")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        found = content[error.start : error.start + 1].hex().upper()
+        named = "name the file's encoding in the mapping" if codecs.lookup(encoding).name == "utf-8" else "it has another one"
+        raise FileRefused(
+            line, column, f'the byte 0x{found} is no text in {encoding}; {named}, as in encoding = "windows-1252"'
+        ) from None

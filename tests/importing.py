@@ -16,12 +16,13 @@ from infrastructure.postgres import connect_sync
 EMAIL = "Olga.Owner@Example.org"
 OWNER = UUID("00000000-0000-4000-8000-00000000000a")
 WORKSPACE = UUID("00000000-0000-4000-8000-00000000000b")
+SECRET = b"the same in every test database."
 
 HEADER = ("Ticket", "Step", "Who", "When", "Kind", "Severity", "Kind")
 MAPPING = """
 name = "sample"
 title = "Ticket {Ticket}"
-labels = ["{Who}"]
+labels = ["ticket:{Ticket}"]
 
 [columns]
 case = "Ticket"
@@ -86,7 +87,7 @@ def add_owner(database_url: str, log_name: str = "main") -> None:
     """EMAIL with a workspace in the log."""
     with connect_sync(database_url, "taskmaster") as connection:
         connection.execute("INSERT INTO logs VALUES (%s) ON CONFLICT DO NOTHING", (log_name,))
-        connection.execute("INSERT INTO workspaces VALUES (%s, 'Olga', %s, now())", (WORKSPACE, log_name))
+        connection.execute("INSERT INTO workspaces VALUES (%s, 'Olga', %s, now(), %s)", (WORKSPACE, log_name, SECRET))
         connection.execute("INSERT INTO users VALUES (%s, %s, %s, 'Olga', 'x', now())", (OWNER, EMAIL, EMAIL.casefold()))
         connection.execute("INSERT INTO members VALUES (%s, %s, 'owner', 'Olga')", (WORKSPACE, OWNER))
 

@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 
 from application.ports import Append
-from application.ticket_import import Chunk, ImportSource, TicketHistory
-from application.ticket_mapping import read_mapping
+from application.ticket_ids import ImportSource
+from application.ticket_import import Chunk, TicketHistory
+from application.ticket_mapping_file import read_mapping
 from application.ticket_rows import Rejection, RowReader, TicketRow
 from domain.task_events import (
     TaskActivityLogged,
@@ -17,27 +18,32 @@ from domain.task_events import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
+    TaskDescribed,
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
     TaskPrioritySet,
+    TaskRenamed,
     TaskReopened,
     TaskStarted,
+    TaskStopped,
+    TaskUnassigned,
 )
-from tests.importing import HEADER, MAPPING, OWNER, WORKSPACE, made_up_history, row
+from tests.importing import HEADER, MAPPING, OWNER, SECRET, WORKSPACE, made_up_history, row
 
-SOURCE = ImportSource(WORKSPACE, OWNER, "sample", b"m", b"f")
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SOURCE = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"f")
 ANN = SOURCE.principal_id("Ann")
 
 
 def _read(*rows: Sequence[str], mapping: str = MAPPING) -> tuple[list[TicketRow], list[Rejection]]:
-    return RowReader(read_mapping(mapping.encode()), HEADER).rows(enumerate(rows, 2))
+    return RowReader(read_mapping(mapping.encode()), HEADER, NOW).rows(enumerate(rows, 2))
 
 
 def _decided(*rows: Sequence[str], mapping: str = MAPPING, source: ImportSource = SOURCE) -> Chunk:
     accepted, rejected = _read(*rows, mapping=mapping)
     assert not rejected
-    return TicketHistory(source, read_mapping(mapping.encode())).decide_chunk(0, accepted)
+    return TicketHistory(source, read_mapping(mapping.encode()), accepted).decide_chunk(0, accepted)
 
 
 def _events(append: Append) -> list[TaskEvent]:
@@ -47,7 +53,7 @@ def _events(append: Append) -> list[TaskEvent]:
 def test_the_first_row_creates_the_task_and_then_does_what_it_says() -> None:
     (append,) = _decided(row("7", "Take", "2020-01-01 10:00", "Ann", "2")).appends
     assert _events(append) == [
-        TaskCreated("Ticket 7", priority="high", labels=("Ann",), reason="Take"),
+        TaskCreated("Ticket 7", priority="high", labels=("ticket:7",), reason="Take"),
         TaskAssigned(ANN, reason="Take"),
         TaskStarted(reason="Take"),
     ]
@@ -113,35 +119,40 @@ def test_where_the_first_row_is_refused_the_next_one_creates_the_task() -> None:
     good, bad = row("7", "Drop", "2020-01-02"), list(row("7", "Open", "2020-01-01"))
     bad[4] = "x" * 256
     mapping = read_mapping(long.encode())
-    accepted, _ = RowReader(mapping, header).rows(enumerate([bad, good], 2))
-    chunk = TicketHistory(SOURCE, mapping).decide_chunk(0, accepted)
+    accepted, _ = RowReader(mapping, header, NOW).rows(enumerate([bad, good], 2))
+    chunk = TicketHistory(SOURCE, mapping, accepted).decide_chunk(0, accepted)
     assert [(each.line, each.reason) for each in chunk.rejected] == [(2, "The title may have 255 characters.")]
     assert [type(event) for event in _events(chunk.appends[0])] == [TaskCreated, TaskCancelled]
 
 
 @pytest.mark.parametrize(
-    ("bad", "reason"),
+    ("bad", "column", "reason"),
     [
-        (row("", "Open", "2020-01-01"), "no case"),
-        (row("7", "Open", ""), "no time"),
-        (row("7", "Open", "yesterday"), "'yesterday' is not a time as the mapping describes it"),
-        (row("7", "Open", "0001-01-01T00:00+05:00"), "'0001-01-01T00:00+05:00' is not a time as the mapping describes it"),
-        (row("7", "Open", "1869-01-01"), "the time '1869-01-01' is not between 1970 and 2100"),
-        (row("7", "Open", "2100-01-01"), "the time '2100-01-01' is not between 1970 and 2100"),
-        (row("7", "Shut", "2020-01-01"), "unknown activity 'Shut'"),
-        (row("7", "Open", "2020-01-01", severity="9"), "unknown priority '9'"),
-        (row("7", "Open", "2020-01-01")[:6], "6 columns instead of 7"),
-        ((*row("7", "Open", "2020-01-01"), "x"), "8 columns instead of 7"),
-        (row("x" * 256, "Open", "2020-01-01"), "the case has more than 255 characters"),
-        (row("\0", "Open", "2020-01-01"), "the case holds the character U+0000"),
-        (row("7", "Open", "2020-01-01", "\udce4"), "the resource is not text in UTF-8"),
-        (row("7", "Open", "2020-01-01", "x" * 201), "the resource has more than 200 characters"),
+        (row("", "Open", "2020-01-01"), "Ticket", "no case"),
+        (row("7", "Open", ""), "When", "no time"),
+        (row("7", "Open", "yesterday"), "When", "'yesterday' is not a time as the mapping describes it"),
+        (row("7", "Open", "\x1b[31m" + "x" * 99), "When", f"'\\x1b[31m{'x' * 55}'… is not a time as the mapping describes it"),
+        (row("7", "Open", "0001-01-01T00:00+05:00"), "When", "'0001-01-01T00:00+05:00' is outside the calendar"),
+        (row("7", "Open", "1869-01-01"), "When", "the time '1869-01-01' is before 1970"),
+        (row("7", "Open", "2026-11-01T00:05:01Z"), "When", "the time '2026-11-01T00:05:01Z' lies in the future"),
+        (row("7", "Shut", "2020-01-01"), "Step", "unknown activity 'Shut'"),
+        (row("7", "Open", "2020-01-01", severity="9"), "Severity", "unknown priority '9'; the mapping knows '1', '2'"),
+        (row("x" * 256, "Open", "2020-01-01"), "Ticket", "more than 255 characters"),
+        (row("7", "Open", "2020-01-01", "\udce4"), "Who", "a lone surrogate, which is no text"),
+        (row("7", "Open", "2020-01-01", "x" * 201), "Who", "more than 200 characters"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_rejected_with_its_line_and_the_reason(bad: Sequence[str], reason: str) -> None:
+def test_a_row_that_cannot_be_read_is_rejected_with_its_line_column_and_reason(
+    bad: Sequence[str], column: str, reason: str
+) -> None:
     accepted, rejected = _read(row("1", "Open", "2020-01-01"), bad, row("2", "Open", "2020-01-01"))
-    assert rejected == [Rejection(3, reason)]
+    assert rejected == [Rejection(3, column, reason)]
     assert [accepted_row.line for accepted_row in accepted] == [2, 4]
+
+
+def test_an_exporting_clock_may_be_some_minutes_ahead() -> None:
+    accepted, _ = _read(row("1", "Open", "2026-11-01T00:05:00Z"))
+    assert len(accepted) == 1
 
 
 def test_rows_go_by_time_over_all_cases_and_by_the_file_within_one_moment() -> None:
@@ -183,14 +194,115 @@ def test_every_accepted_row_counts_once_under_its_activity() -> None:
 
 def test_ids_follow_from_what_is_imported_and_into_where() -> None:
     rows = [row("7", "Open", "2020-01-01"), row("7", "Close", "2020-01-02")]
-    elsewhere = ImportSource(UUID(int=5), OWNER, "sample", b"m", b"f")
-    other_file = ImportSource(WORKSPACE, OWNER, "sample", b"m", b"g")
+    elsewhere = ImportSource(UUID(int=5), OWNER, SECRET, "sample", b"f")
+    other_file = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"g")
+    other_secret = ImportSource(WORKSPACE, OWNER, b"another", "sample", b"f")
     first, again = _decided(*rows), _decided(*rows)
     assert first == again
     assert len({append.command_id for append in first.appends}) == 2
-    assert {elsewhere.task_id("7"), SOURCE.task_id("7"), SOURCE.task_id("8")} == {
-        other_file.task_id("7"),
-        elsewhere.task_id("7"),
-        SOURCE.task_id("8"),
-    }
-    assert len({SOURCE.import_id, elsewhere.import_id, other_file.import_id}) == 3
+    from_another = _decided(*rows, source=other_file)
+    assert [each.command_id for each in from_another.appends] == [each.command_id for each in first.appends]
+    assert SOURCE.task_id("7") == other_file.task_id("7")
+    assert len({each.task_id("7") for each in (SOURCE, elsewhere, other_secret)} | {SOURCE.task_id("8")}) == 4
+    assert len({source.import_id for source in (SOURCE, elsewhere, other_file, other_secret)}) == 4
+    assert SOURCE.principal_id("Ann") != other_secret.principal_id("Ann")
+
+
+def test_identical_rows_are_rows_of_their_own() -> None:
+    appends = _decided(*[row("7", "Note", "2020-01-01")] * 3).appends
+    assert len({append.command_id for append in appends}) == 3
+
+
+VALUED = MAPPING.replace('"Ticket {Ticket}"', '"{Title}"\ndescription = "{Text}"').replace("ticket:{Ticket}", "area:{Area}")
+VALUED += '[attributes]\nteam = "Team"\n'
+VALUED_HEADER = ("Ticket", "Step", "Who", "When", "Title", "Text", "Severity", "Area", "Team")
+
+
+def _valued(*rows: Sequence[str]) -> Chunk:
+    mapping = read_mapping(VALUED.encode())
+    accepted, rejected = RowReader(mapping, VALUED_HEADER, NOW).rows(enumerate(rows, 2))
+    assert not rejected
+    return TicketHistory(SOURCE, mapping, accepted).decide_chunk(0, accepted)
+
+
+def test_a_column_that_changes_becomes_its_event_whatever_the_step_is() -> None:
+    _, second = _valued(
+        ("7", "Open", "Ann", "2020-01-01", "Screen", "dark", "1", "web", ""),
+        ("7", "Note", "Ann", "2020-01-02", "Display", "flickers", "2", "desk", ""),
+    ).appends
+    assert _events(second) == [
+        TaskRenamed("Display", reason="Note"),
+        TaskDescribed("flickers", reason="Note"),
+        TaskPrioritySet("high", reason="Note"),
+        TaskLabelRemoved("area:web", reason="Note"),
+        TaskLabelAdded("area:desk", reason="Note"),
+    ]
+
+
+def test_a_blank_column_says_nothing() -> None:
+    _, second, third = _valued(
+        ("7", "Open", "Ann", "2020-01-01", "Screen", "dark", "1", "web", ""),
+        ("7", "Note", "Ann", "2020-01-02", "", "", "", "", ""),
+        ("7", "Note", "Ann", "2020-01-03", "Screen", "dark", "1", "desk", ""),
+    ).appends
+    assert [type(event) for event in _events(second)] == [TaskActivityLogged]
+    assert [type(event) for event in _events(third)] == [TaskLabelRemoved, TaskLabelAdded]
+
+
+def test_a_change_in_a_row_that_is_refused_is_made_by_the_next_one() -> None:
+    chunk = _valued(
+        ("7", "Close", "Ann", "2020-01-01", "Screen", "", "1", "", ""),
+        ("7", "Drop", "Ann", "2020-01-02", "Screen", "", "2", "", ""),
+        ("7", "Note", "Ann", "2020-01-03", "Screen", "", "2", "", ""),
+    )
+    assert [each.line for each in chunk.rejected] == [3]
+    assert _events(chunk.appends[1]) == [TaskPrioritySet("high", reason="Note")]
+
+
+def test_attributes_are_kept_with_every_event_of_the_row() -> None:
+    first, second = _valued(
+        ("7", "Take", "Ann", "2020-01-01", "Screen", "", "", "", "blue"),
+        ("7", "Note", "Ann", "2020-01-02", "Screen", "", "", "", " "),
+    ).appends
+    assert [event.attributes for event in _events(first)] == [{"team": "blue"}] * 3
+    assert [event.attributes for event in _events(second)] == [{}]
+
+
+def _statuses(*steps: str, first: str = "Open") -> list[type[TaskEvent]]:
+    """The events of the last row, the steps of which stand in a mapping of their own."""
+    activities = "".join(f'"S{n}" = {step}\n' for n, step in enumerate(steps))
+    mapping = MAPPING[: MAPPING.index("[activities]")] + f'[activities]\n"{first}" = []\n{activities}'
+    rows = [row("7", first, "2020-01-01"), *(row("7", f"S{n}", f"2020-01-{n + 2:02}") for n in range(len(steps)))]
+    return [type(event) for event in _events(_decided(*rows, mapping=mapping).appends[-1])]
+
+
+@pytest.mark.parametrize(
+    ("before", "step", "events"),
+    [
+        ("[]", '"confirm"', [TaskCompleted]),
+        ('["start"]', '"confirm"', [TaskCompleted]),
+        ('["complete"]', '"confirm"', [TaskActivityLogged]),
+        ('["cancel"]', '"confirm"', [TaskReopened, TaskCompleted]),
+        ('["complete"]', '{ confirm = "cancelled" }', [TaskReopened, TaskCancelled]),
+        ('["cancel"]', '{ confirm = "cancelled" }', [TaskActivityLogged]),
+        ('["complete"]', '{ confirm = "in_progress" }', [TaskReopened, TaskStarted]),
+        ('["start"]', '{ confirm = "open" }', [TaskStopped]),
+        ('["complete"]', '{ confirm = "open" }', [TaskReopened]),
+        ('["start"]', '"stop"', [TaskStopped]),
+        ("[]", '"stop"', [TaskActivityLogged]),
+    ],
+)
+def test_a_step_leads_to_a_status_and_does_nothing_where_it_is_so_already(
+    before: str, step: str, events: list[type[TaskEvent]]
+) -> None:
+    assert _statuses(before, f"[{step}]") == events
+
+
+def test_reassigning_makes_the_resource_the_only_assignee() -> None:
+    mapping = MAPPING.replace('"assign", "start"', '"reassign", "start"')
+    rows = [row("7", "Take", f"2020-01-{day:02}", f"Agent {day}") for day in range(1, 29)]
+    last = _decided(*rows, mapping=mapping).appends[-1]
+    assert _events(last) == [
+        TaskUnassigned(SOURCE.principal_id("Agent 27"), reason="Take"),
+        TaskAssigned(SOURCE.principal_id("Agent 28"), reason="Take"),
+    ]

@@ -11,6 +11,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from pathlib import Path
 from statistics import median_low
 from uuid import UUID
@@ -23,6 +24,7 @@ from infrastructure.import_tickets import ImportRequest, ImportSummary, import_t
 from infrastructure.log_source import PostgresLogSource, Reconnecting
 from infrastructure.postgres import connect, log_schema
 from infrastructure.table_store import TableStore
+from infrastructure.ticket_files import SHIPPED
 from infrastructure.verify_log import verify_log
 from projections.changes import ChangeReader
 from projections.engine import Projector
@@ -41,6 +43,9 @@ class RealHistory(msgspec.Struct, frozen=True):
     activity: tuple[str, ...]
     time: str
     moment: Callable[[str], datetime]
+    resource: str
+    priority: str
+    assigning: frozenset[str]
     closing: frozenset[str]
     reopening: frozenset[str]
     cancelling: frozenset[str] = frozenset()
@@ -54,8 +59,23 @@ HISTORIES = [
         ("Activity",),
         "Complete Timestamp",
         lambda text: datetime.strptime(text, "%Y/%m/%d %H:%M:%S.%f").replace(tzinfo=UTC),
-        frozenset(["Closed"]),
+        "Resource",
+        "seriousness_2",
         frozenset(["Take in charge ticket"]),
+        frozenset(["Closed"]),
+        frozenset(
+            [
+                *(
+                    "Take in charge ticket",
+                    "Wait",
+                    "Require upgrade",
+                    "Create SW anomaly",
+                    "Resolve SW anomaly",
+                    "Resolve ticket",
+                ),
+                *("Schedule intervention", "VERIFIED", "RESOLVED", "INVALID", "DUPLICATE"),
+            ]
+        ),
     ),
     RealHistory(
         "bpi2013",
@@ -64,6 +84,9 @@ HISTORIES = [
         ("concept:name", "lifecycle:transition"),
         "time:timestamp",
         datetime.fromisoformat,
+        "org:resource",
+        "impact",
+        frozenset(["Accepted/In Progress", "Accepted/Assigned"]),
         frozenset(["Completed/Closed"]),
         frozenset(["Accepted/In Progress", "Accepted/Assigned", "Accepted/Wait", "Queued/Awaiting Assignment"]),
         frozenset(["Completed/Cancelled"]),
@@ -79,32 +102,51 @@ class Expected(msgspec.Struct, frozen=True):
     activities: Counter[str]
     states: Counter[str]
     lead_seconds: list[float]
+    completions: int
+    reopenings: int
+    priority_changes: int
+    last_resources: dict[str, str]
 
 
 def expected(history: RealHistory) -> Expected:
     """Read straight from the file."""
     steps: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+    told: dict[str, list[tuple[datetime, str]]] = defaultdict(list)
+    taken: dict[str, tuple[datetime, str]] = {}
     with gzip.open(FOLDER / history.file, "rt", encoding="utf-8", newline="") as text:
         for row in csv.DictReader(text):
             activity = "/".join(row[column] for column in history.activity)
-            steps[row[history.case]].append((history.moment(row[history.time]), activity))
+            case, at = row[history.case], history.moment(row[history.time])
+            steps[case].append((at, activity))
+            told[case].append((at, row[history.priority]))
+            if activity in history.assigning and (case not in taken or at >= taken[case][0]):
+                taken[case] = (at, row[history.resource])
     states: Counter[str] = Counter()
-    lead = []
+    lead, completions, reopenings = [], 0, 0
     for each in steps.values():
         each.sort(key=lambda step: step[0])
         state, closed_at = "open", each[0][0]
         for at, activity in each:
+            before = state
             if activity in history.closing:
-                state, closed_at = "completed", at
+                state = "completed"
             elif activity in history.cancelling:
                 state = "cancelled"
             elif activity in history.reopening:
                 state = "open"
+            if state != before:
+                reopenings += before != "open"
+                completions += state == "completed"
+                closed_at = at
         states[state] += 1
         if state == "completed":
             lead.append((closed_at - each[0][0]).total_seconds())
     activities = Counter(activity for each in steps.values() for _, activity in each)
-    return Expected(len(steps), activities, states, sorted(lead))
+    changes = sum(
+        one[1] != next_one[1] for each in told.values() for one, next_one in pairwise(sorted(each, key=lambda step: step[0]))
+    )
+    last = {case: resource for case, (_, resource) in taken.items()}
+    return Expected(len(steps), activities, states, sorted(lead), completions, reopenings, changes, last)
 
 
 def _imported(database_url: str, history: RealHistory) -> ImportSummary:
@@ -128,6 +170,47 @@ if PRESENT:
         assert dict(by_reason) == summary.activities == dict(truth.activities)
         checked = verify_log(database_url, "main")
         assert (checked.events, checked.streams, checked.first_bad) == (summary.events, truth.tickets, None)
+
+    @with_each_file
+    def test_endings_changes_of_priority_and_assignees_are_those_of_the_file(database_url: str, history: RealHistory) -> None:
+        truth = expected(history)
+        _imported(database_url, history)
+        counted = Counter(dict(log_rows(database_url, "SELECT topic, count(*) FROM events GROUP BY 1")))
+        assert counted["task.completed"] == truth.completions
+        assert counted["task.reopened"] == truth.reopenings
+        assert counted["task.priority_set"] == truth.priority_changes
+        titles, assigned = {}, {}
+        for task_id, state in log_rows(
+            database_url,
+            "SELECT originator_id, convert_from(state, 'UTF8')::jsonb FROM events "
+            "WHERE topic IN ('task.created', 'task.assigned', 'task.unassigned') ORDER BY notification_id",
+        ):
+            if state["type"] == "task.created":
+                titles[task_id] = state["title"]
+            elif state["type"] == "task.assigned":
+                assigned.setdefault(task_id, []).append(state["assignee"])
+            else:
+                assigned[task_id].remove(state["assignee"])
+        names = dict(log_rows(database_url, "SELECT principal_id::text, display_name FROM taskmaster.members"))
+        found = {titles[task_id]: [names[each] for each in who] for task_id, who in assigned.items()}
+        assert found == {case: [resource] for case, resource in truth.last_resources.items()}
+
+    @with_each_file
+    def test_adding_the_file_again_from_another_order_adds_nothing(
+        database_url: str, tmp_path: Path, history: RealHistory
+    ) -> None:
+        first = _imported(database_url, history)
+        with gzip.open(FOLDER / history.file, "rt", encoding="utf-8") as text:
+            header, *lines = text.read().splitlines()
+        # Ticket by ticket the other way round, each in its own order.
+        lines.sort(key=lambda line: next(csv.reader([line]))[header.split(",").index(history.case)], reverse=True)
+        other = tmp_path / "other.csv"
+        other.write_bytes("\r\n".join([header, *lines]).encode("utf-16"))
+        mapping = tmp_path / "other.toml"
+        shipped = (SHIPPED / f"{history.mapping}.toml").read_text()
+        mapping.write_text('encoding = "utf-16" # another comment\n' + shipped)
+        second = import_tickets(database_url, "", "main", ImportRequest(other, str(mapping), EMAIL))
+        assert (second.events, second.rejected, second.rows_before) == (0, [], first.rows)
 
     @with_each_file
     def test_states_and_lead_times_are_those_of_the_file(database_url: str, history: RealHistory) -> None:
@@ -156,7 +239,7 @@ if PRESENT:
             rank = -(-len(truth.lead_seconds) * percent // 100)
             assert value == truth.lead_seconds[rank - 1]
         assert sum(day.created for day in metrics.days) == truth.tickets
-        assert sum(day.completed for day in metrics.days) == sum(truth.activities[name] for name in history.closing)
+        assert sum(day.reopened for day in metrics.days) == truth.reopenings
         assert metrics.days[-1].open == truth.states["open"]
 
 

@@ -8,8 +8,11 @@ CREATE TABLE workspaces (
     id uuid PRIMARY KEY,
     name text NOT NULL,
     log text NOT NULL REFERENCES logs (name),
-    created_at timestamptz NOT NULL
+    created_at timestamptz NOT NULL,
+    import_secret bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
 );
+COMMENT ON COLUMN workspaces.import_secret IS
+    'The ids of imported tickets, rows and people are digests under it. Whoever destroys it ends their being recognised.';
 
 CREATE TABLE users (
     id uuid PRIMARY KEY,
