@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar.types import Receive, Scope, Send
 
+from api.compression import LEAST_BYTES, negotiated
 from application.receipts import Receipt
 
 SECURITY_HEADERS: Final = (
@@ -42,9 +43,14 @@ class Answer:
             self.headers.append((b"x-position", b"%d" % position))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send it."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+        """Send it, compressed where it is worth it and the client can read that."""
+        body: bytes = self.body
+        headers: list[tuple[bytes, bytes]] = self.headers
+        if len(body) >= LEAST_BYTES:
+            body, headers = await negotiated(scope, body, headers)
+            headers = CompleteHeaders(headers)
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 class Bare:
@@ -63,7 +69,7 @@ class Bare:
 
 
 class Asset:
-    """An ASGI response with a file's bytes."""
+    """An ASGI response with bytes that stay the same as long as the process lives."""
 
     __slots__ = ("body", "headers", "status")
 
@@ -75,9 +81,12 @@ class Asset:
         self.headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(body)), *headers]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
-        """Send it."""
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+        """Send it, compressed where it is worth it and the client can read that."""
+        body, headers = self.body, self.headers
+        if len(body) >= LEAST_BYTES:
+            body, headers = await negotiated(scope, body, headers, is_lasting=True)
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def receipt_answer(receipt: Receipt) -> Answer:

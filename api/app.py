@@ -11,6 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from api.accounts import account_routes
 from api.analytics import get_flow
+from api.compression import CompressedBodies
 from api.cursors import CursorSigner
 from api.edge import Edge
 from api.health import healthz, readyz
@@ -24,7 +25,7 @@ from api.turns import Turns
 from api.viewer import docs_page, docs_script, start_page
 from infrastructure.bootstrap import Resources, open_resources
 from infrastructure.failpoints import arm
-from infrastructure.settings import Settings, load_settings
+from infrastructure.settings import Settings, cors_origins, load_settings
 
 OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]
 
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
         async with opener(chosen) as resources:
             app.state.resources = resources
             app.state.cursors = CursorSigner(chosen)
+            app.state.compressed = CompressedBodies(chosen.compressed_cache_bytes)
             # Only now: whoever builds on this application may have registered more.
             edge.learn_routes()
             # What was made until here lives as long as the process: the collector need not look at it again and again.
@@ -61,7 +63,7 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
         request_max_body_size=chosen.max_batch_bytes,
         debug=False,
     )
-    edge = Edge(app, Turns(chosen.max_waiting_requests))
+    edge = Edge(app, Turns(chosen.max_waiting_requests), origins=cors_origins(chosen))
     app.asgi_handler = edge
     return app
 

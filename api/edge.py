@@ -5,7 +5,7 @@ not see what leads to no route. In this order: the route that the path leads to,
 say `public=True`), admission, its turn, the handler. Whatever is refused on the way is refused by `Exchange.refuse`.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from litestar import Litestar
@@ -14,6 +14,7 @@ from litestar.types import Receive, Scope, Send
 
 from api.answers import Bare
 from api.authentication import bearer_token, verified
+from api.cross_origin import CrossOrigin, preflight_headers
 from api.errors import BadRequest
 from api.exchange import Exchange
 from api.negotiation import accepts_json
@@ -35,7 +36,8 @@ _NO_CODING: Final = frozenset({b"", b"identity"})
 class Edge:
     """ASGI application around a Litestar one: refuses by default, and completes every answer."""
 
-    def __init__(self, app: Litestar, turns: Turns, admission: Admission | None = None) -> None:
+    def __init__(self, app: Litestar, turns: Turns, admission: Admission | None = None, origins: Iterable[str] = ()) -> None:
+        self._cross_origin = CrossOrigin(origins)
         self._app = app
         self._turns = turns
         self.admission = admission
@@ -51,6 +53,7 @@ class Edge:
             await _refuse_connection(receive, send)
             return
         exchange = Exchange(scope, send)
+        exchange.is_preflight = self._cross_origin.mark(exchange)
         try:
             try:
                 if self._needs_token(exchange):
@@ -80,7 +83,7 @@ class Edge:
         exchange.place = place
         exchange.route = route = place.methods.get(exchange.method)
         scope["path_params"] = parameters
-        return not (place.is_public if route is None else route.is_public)
+        return not (exchange.is_preflight or (place.is_public if route is None else route.is_public))
 
 
 async def _authenticate(exchange: Exchange, resources: Resources) -> None:
@@ -111,10 +114,17 @@ def _require_route(exchange: Exchange) -> None:
 async def _serve(exchange: Exchange, receive: Receive) -> None:
     route, scope = exchange.route, exchange.scope
     if route is None:
-        await Bare(204, exchange.place.options if exchange.place is not None else ())(scope, receive, exchange.send)
+        await _options(exchange)(scope, receive, exchange.send)
         return
     _enter(route, scope)
     await route.serve(scope, receive, exchange.send)
+
+
+def _options(exchange: Exchange) -> Bare:
+    place = exchange.place
+    if place is None:
+        return Bare(204)
+    return Bare(204, place.options + preflight_headers(place.allow) if exchange.is_preflight else place.options)
 
 
 def _enter(route: Registered, scope: Any) -> None:

@@ -27,7 +27,8 @@ class Exchange:
 
     `headers`: the request's, by lower-case name, the last of each; `place` and `route`: what the path and the method lead to,
     None where there is no such; `principal`: who asks, None without a verified token; `refusal`: for what the request will be
-    refused unless somebody refuses it for something else first; `answer_headers`: added to the answer, whatever it will be.
+    refused unless somebody refuses it for something else first; `answer_headers`: added to the answer, whatever it will be;
+    `is_preflight`: a browser asks, for a page of an origin that is allowed, what that page may ask for.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Exchange:
         "headers",
         "is_answered",
         "is_head",
+        "is_preflight",
         "method",
         "place",
         "principal",
@@ -55,10 +57,13 @@ class Exchange:
         self.request_id = given.decode() if given is not None and sane else os.urandom(12).hex()
         REQUEST_ID.set(self.request_id)
         scope["state"]["request_id"] = self.request_id
+        if b"accept-encoding" in self.headers:
+            scope["state"]["accept_encoding"] = self.headers[b"accept-encoding"]
         self.answer_headers: list[Header] = [(b"x-request-id", self.request_id.encode())]
         self.method = scope["method"]
         self.is_head = self.method == "HEAD"
         self.is_answered = False
+        self.is_preflight = False
         self.place: Place | None = None
         self.route: Registered | None = None
         self.principal: Principal | None = None

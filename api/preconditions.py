@@ -49,11 +49,15 @@ def _tags(header: str) -> list[tuple[bool, str]]:
     return found
 
 
-def matches(if_none_match: str | None, etag: str) -> bool:
-    """Whether If-None-Match names the entity tag: one or several, weak or strong, or the star (RFC 9110, 13.1.2)."""
+def matching_tag(if_none_match: str | None, etag: str) -> str | None:
+    """The form of the entity tag that If-None-Match names, None where it names none: then the answer is not 304.
+
+    It takes one or several tags, weak or strong, or the star (RFC 9110, 13.1.2); the tag of a compressed form is as good.
+    """
     if if_none_match is None or if_none_match == etag:
-        return if_none_match is not None
+        return if_none_match
     if if_none_match.strip() == "*":
-        return True
+        return etag
     forms = (etag, f'{etag[:-1]}-gzip"', f'{etag[:-1]}-br"')
-    return any(tag.strip().removeprefix("W/") in forms for tag in if_none_match.split(","))
+    named = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
+    return next((tag for tag in named if tag in forms), None)

@@ -11,10 +11,11 @@ from litestar import get
 from litestar.types import ASGIApp
 
 from api.answers import Answer
+from api.compression import VARY
 from api.cursors import CursorSigner, place_of
 from api.documentation import HeaderParameter, QueryParameter, documented
 from api.errors import BadRequest
-from api.preconditions import matches
+from api.preconditions import matching_tag
 from api.requests import AnyRequest, header, integer, log_of, one, principal, query_of, required_uuid, task_id_of, wait_of
 from api.task_commands import ID
 from domain.errors import InvalidValue, NotFound, no_such_task
@@ -87,8 +88,8 @@ async def get_task(request: AnyRequest) -> ASGIApp:
         raise no_such_task()
     version, body = found
     etag = b'"v%d"' % version
-    if matches(header(request, b"if-none-match"), etag.decode()):
-        return Answer(b"", position, 304, ((b"etag", etag),))
+    if known := matching_tag(header(request, b"if-none-match"), etag.decode()):
+        return Answer(b"", position, 304, ((b"etag", known.encode()), VARY))
     return Answer(body, position, 200, ((b"etag", etag),))
 
 

@@ -9,8 +9,9 @@ from litestar import get
 from litestar.types import ASGIApp
 
 from api.answers import Asset, Bare
+from api.compression import VARY
 from api.openapi import PATH as OPENAPI_PATH
-from api.preconditions import matches
+from api.preconditions import matching_tag
 from api.requests import AnyRequest, header
 
 SCRIPT_PATH: Final = "/docs/rapidoc-min.js"
@@ -60,7 +61,7 @@ def docs_page() -> ASGIApp:
 async def docs_script(request: AnyRequest) -> ASGIApp:
     """GET /docs/rapidoc-min.js: a day without asking, then 304 as long as it is the same."""
     content, etag = _script()
-    headers = ((b"cache-control", b"public, max-age=86400"), (b"etag", etag.encode()))
-    if matches(header(request, b"if-none-match"), etag):
-        return Asset(b"", b"text/javascript", headers, 304)
-    return Asset(content, b"text/javascript; charset=utf-8", headers)
+    lasting = (b"cache-control", b"public, max-age=86400")
+    if known := matching_tag(header(request, b"if-none-match"), etag):
+        return Bare(304, (lasting, (b"etag", known.encode()), VARY))
+    return Asset(content, b"text/javascript; charset=utf-8", (lasting, (b"etag", etag.encode())))

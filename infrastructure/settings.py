@@ -79,6 +79,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_idle_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="The longest gap within a body; then the request is refused (408)")
     ] = 10.0
+    compressed_cache_bytes: Annotated[
+        Bytes, Meta(description="Memory of one API process for compressed forms of answers that are asked for again")
+    ] = 8_388_608
+    cors_origins: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[a-zA-Z0-9.\-]+(:[0-9]+)?(,https?://[a-zA-Z0-9.\-]+(:[0-9]+)?)*)?\Z",
+            description="Origins whose pages may use the API in a browser, with commas between: `https://app.example.org`",
+        ),
+    ] = ""
     max_connections: Annotated[
         int, Meta(ge=16, le=1_000_000, description="Connections that one API process holds open; more wait unaccepted")
     ] = 16_384
@@ -240,6 +250,12 @@ def with_kept_secret(settings: Settings) -> Settings:
         return msgspec.structs.replace(settings, secret_key=_read_secret("TASKMASTER_SECRET_KEY", kept))
     except OSError as error:
         raise ConfigurationError(f"TASKMASTER_DATA_DIR: cannot keep {kept}: {error.strerror}") from None
+
+
+def cors_origins(settings: Settings) -> list[str]:
+    """The allow-list as browsers write origins: in lower case, without a port that goes without saying."""
+    found = [origin.lower().partition("://") for origin in settings.cors_origins.split(",") if origin]
+    return [f"{scheme}://{place.removesuffix(':443' if scheme == 'https' else ':80')}" for scheme, _, place in found]
 
 
 def require_secret(settings: Settings) -> Settings:

@@ -29,6 +29,7 @@ from infrastructure.projecting import LogProjecting
 from infrastructure.security import KeyRing, TokenIssuer
 from infrastructure.settings import Settings
 from tests.api_contract import Contract
+from tests.raw_http import RawAnswer
 
 SECRET = "a secret of the tests, long enough to sign with"
 OPERATOR = "the operator of the tests, who may see how far it is"
@@ -103,24 +104,15 @@ class Api:
         The body comes in `chunks`, where None is the end of the connection; without a Content-Length among the headers that
         is a chunked transfer.
         """
-        raw = [(n.lower().encode(), v if isinstance(v, bytes) else v.encode()) for n, v in headers.items()]
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "root_path": "",
-            "query_string": query,
-            "headers": raw,
-            "client": ("192.0.2.7", 4711),
-            "server": ("taskmaster.example", 80),
-        }
-        return self.run(self._exchange(scope, deque(chunks or [b""])))
+        start, content = self.run(self._exchange(_scope(method, path, headers, query), deque(chunks or [b""])))
+        return httpx.Response(start["status"], headers=start["headers"], content=content)
 
-    async def _exchange(self, scope: dict[str, Any], chunks: deque[bytes | None]) -> httpx.Response:
+    def sent(self, method: str, path: str, headers: Mapping[str, str | bytes]) -> RawAnswer:
+        """The answer as it goes out, which no client has decompressed."""
+        start, content = self.run(self._exchange(_scope(method, path, headers, b""), deque([b""])))
+        return RawAnswer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, content)
+
+    async def _exchange(self, scope: dict[str, Any], chunks: deque[bytes | None]) -> tuple[dict[str, Any], bytes]:
         sent: list[Any] = []
 
         async def receive() -> Any:
@@ -135,7 +127,7 @@ class Api:
         await self.app(scope, receive, send)  # type: ignore[arg-type]  # written out instead of typed
         start, *bodies = sent
         content = b"".join(body.get("body", b"") for body in bodies)
-        return httpx.Response(start["status"], headers=start["headers"], content=content)
+        return start, content
 
     def together(self, requests: list[httpx.Request]) -> list[httpx.Response]:
         """Several exchanges at once."""
@@ -184,6 +176,24 @@ class Api:
         answer = self.request("POST", f"{ROOT}/auth/register", json=body)
         assert answer.status_code == 201, answer.text
         return User(self, body["email"], answer.json())
+
+
+def _scope(method: str, path: str, headers: Mapping[str, str | bytes], query: bytes) -> dict[str, Any]:
+    raw = [(n.lower().encode(), v if isinstance(v, bytes) else v.encode()) for n, v in headers.items()]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": query,
+        "headers": raw,
+        "client": ("192.0.2.7", 4711),
+        "server": ("taskmaster.example", 80),
+    }
 
 
 class User:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from infrastructure.local_services import LocalServices
 from infrastructure.settings import Settings
-from tests.benchmarks import appends, commands, crowd, growth, imports, lag, rebuilding, starting, time_travel
+from tests.benchmarks import appends, commands, compressing, crowd, growth, imports, lag, rebuilding, starting, time_travel
 from tests.benchmarks.figures import TARGETS, Figure, NotMeasured, complete_values
 from tests.benchmarks.load import LoadGenerator, load_generator
 from tests.benchmarks.plan import FULL, QUICK, Plan
@@ -30,6 +30,7 @@ GROUPS: Sequence[tuple[tuple[str, ...], Measure]] = (
     (starting.KEYS, starting.measure),
     (appends.KEYS, appends.measure),
     (commands.KEYS, commands.measure),
+    (compressing.KEYS, compressing.measure),
     (lag.KEYS, lag.measure),
     (rebuilding.KEYS, rebuilding.measure),
     (imports.KEYS, imports.measure),

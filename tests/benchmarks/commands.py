@@ -23,7 +23,7 @@ def measure(bench: Bench, generator: LoadGenerator, plan: Plan) -> list[Figure]:
     with bench.stage() as settings, bench.api(settings) as api:
         user, reader = register(api), register(api)
         with bench.background(settings):
-            page = _fill_list(settings, api, reader)
+            page = fill_list(settings, api, reader)
         with bench.bare(settings, page) as bare:
             compare = _Comparison(generator, plan, api, bare)
             figures = [compare.commands("command_alone_vs_bare", user, "no relay, no worker")]
@@ -94,7 +94,7 @@ class _Comparison:
         return self._generator.run(HOST, server.port, request, seconds).per_second
 
 
-def _fill_list(settings: Settings, api: Server, reader: User) -> bytes:
+def fill_list(settings: Settings, api: Server, reader: User) -> bytes:
     """Create the reader's tasks and return the page that is served from Redis then."""
     with api.connect() as connection, Progress(settings) as progress:
         for number in range(TASKS_ON_THE_LIST):

@@ -35,6 +35,7 @@ TARGETS: dict[str, Target] = {
     "rebuild_events_per_s": Target(10_000, "events/s", at_least=True),
     "import_s": Target(8, "s"),
     "as_of_10k_ms": Target(15, "ms"),
+    "compressed_vs_plain": Target(0.5, "x", at_least=True),
     "mixed_per_s": Target(8_000, "per s", at_least=True),
     "mixed_p99_ms": Target(80, "ms"),
     "crowd_refused": Target(0, "requests"),
