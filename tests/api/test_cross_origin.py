@@ -50,7 +50,7 @@ def test_a_preflight_of_a_listed_origin_needs_no_token_and_is_told_what_is_allow
         "http://app.example.org",
         f"{APP}.evil.example",
         f"{APP}:8443",
-        "https://APP.example.org",
+        APP.replace("app", "APP"),
         f"{APP}/",
         "*",
     ],
@@ -106,7 +106,7 @@ def test_a_page_may_read_every_header_that_a_route_declares() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["*", "app.example.org", f"{APP}/path", f"{APP}, http://x", "ftp://x", f"{APP},", "https://*.example.org", f"{APP}\n"],
+    ["*", "app.example.org", f"{APP}/path", f"{APP}, http://x", "ftp://x", f"{APP},", APP.replace("app", "*"), f"{APP}\n"],
 )
 def test_what_is_no_list_of_origins_stops_the_start(value: str) -> None:
     with pytest.raises(ConfigurationError, match="TASKMASTER_CORS_ORIGINS"):
@@ -117,4 +117,4 @@ def test_origins_are_compared_as_browsers_write_them() -> None:
     settings = load_settings(
         {"TASKMASTER_CORS_ORIGINS": "HTTPS://App.Example.org:443,http://x:80,http://x:8080".replace("HTTPS", "https")}
     )
-    assert cors_origins(settings) == ["https://app.example.org", "http://x", "http://x:8080"]
+    assert cors_origins(settings) == [APP, "http://x", "http://x:8080"]
