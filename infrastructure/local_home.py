@@ -1,5 +1,6 @@
 """Where the embedded servers live, as which user they run, and from which binaries."""
 
+import grp
 import hashlib
 import logging
 import os
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 ROOTS_HOME = Path("/var/lib/taskmaster")
 SOCKET_FOLDER_BYTES_AT_MOST = 90
 _MOVED = "servers_moved_to"
+# Neither systems nor their services give these to anybody, and they fit into a container's narrow range.
+_OWN_IDS = range(60_578, 61_184)
 # The wheel's older PostgreSQL and what only compilers read.
 _NOT_NEEDED = shutil.ignore_patterns("pginstall", "include", "__pycache__", "*.a")
 
@@ -61,9 +64,10 @@ class Binaries(NamedTuple):
 def find_home(data_dir: str) -> Home:
     """The home for a data folder, created if needed.
 
-    PostgreSQL refuses to run as root, so root's servers run as `nobody`, or as whoever owns a cluster that is
-    already there. Where that user cannot reach the data folder its parents are left as they are: the servers
-    move to a folder of their own below /var/lib/taskmaster, which the data folder remembers.
+    PostgreSQL refuses to run as root, so root's servers run under an id of their own that no other program has, or
+    as whoever owns a cluster that is already there: who can enter the folder of the sockets is the database's
+    superuser. Where that user cannot reach the data folder its parents are left as they are: the servers move to a
+    folder of their own below /var/lib/taskmaster, which the data folder remembers.
     """
     wanted = Path(data_dir).resolve()
     try:
@@ -126,23 +130,42 @@ def _binaries(postgres: Path, valkey: Path, machine: str) -> Binaries:
     return Binaries(postgres / "pginstall18" / "bin", valkey / "_binaries" / machine / "valkey-server")
 
 
+def initdb_user(user: SystemUser) -> SystemUser:
+    """Who makes a cluster for `user`: itself, or where the system has no name for it, which initdb asks for, `nobody` in its
+    group. Only that group may enter the folder in which it is made."""
+    try:
+        pwd.getpwuid(user.uid)
+    except KeyError:
+        try:
+            return SystemUser(pwd.getpwnam("nobody").pw_uid, user.gid)
+        except KeyError:
+            raise LocalServiceError(
+                "initdb does not run as root and there is no user 'nobody': run as an ordinary user"
+            ) from None
+    return user
+
+
 def _server_user(wanted: Path) -> SystemUser:
-    cluster = wanted / "postgres"
+    cluster = (_moved_to(wanted) or wanted) / "postgres"
     if cluster.exists() and (owner := cluster.stat()).st_uid != 0:
         return SystemUser(owner.st_uid, owner.st_gid)
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError:
-        raise LocalServiceError(
-            "PostgreSQL does not run as root and there is no user 'nobody': run as an ordinary user"
-        ) from None
-    return SystemUser(nobody.pw_uid, nobody.pw_gid)
+    taken = {user.pw_uid for user in pwd.getpwall()} | {group.gr_gid for group in grp.getgrall()}
+    first = int.from_bytes(hashlib.sha256(os.fsencode(wanted)).digest()[:4], "big")
+    free = [number for number in _OWN_IDS if number not in taken]
+    if not free:
+        raise LocalServiceError(f"PostgreSQL does not run as root and all ids from {_OWN_IDS[0]} to {_OWN_IDS[-1]} are taken")
+    # Told from the folder, so that it stays the same where a start is interrupted, and differs between installations.
+    own = free[first % len(free)]
+    return SystemUser(own, own)
+
+
+def _moved_to(wanted: Path) -> Path | None:
+    memory = wanted / _MOVED
+    return Path(memory.read_text(encoding="utf-8").strip()) if memory.exists() else None
 
 
 def _reachable_folder(wanted: Path, user: SystemUser) -> Path:
-    memory = wanted / _MOVED
-    if memory.exists():
-        moved = Path(memory.read_text(encoding="utf-8").strip())
+    if moved := _moved_to(wanted):
         if not moved.exists():
             logger.warning("the servers' data was at %s, which is gone: starting empty", moved)
     elif (wanted / "postgres").exists() or _can_enter(wanted, user):
@@ -150,7 +173,7 @@ def _reachable_folder(wanted: Path, user: SystemUser) -> Path:
     else:
         moved = ROOTS_HOME / hashlib.sha256(os.fsencode(wanted)).hexdigest()[:16]
         logger.warning("user %d cannot reach %s: the servers' data is in %s", user.uid, wanted, moved)
-        memory.write_text(f"{moved}\n", encoding="utf-8")
+        (wanted / _MOVED).write_text(f"{moved}\n", encoding="utf-8")
     _make_folder(ROOTS_HOME, 0o755)
     _make_folder(moved, 0o711)
     return moved
@@ -192,6 +215,13 @@ def _refuse_foreign(folder: Path, user: SystemUser | None) -> None:
     found = folder.lstat()
     if folder.is_symlink() or found.st_uid != (user.uid if user else os.geteuid()):
         raise PermissionError(1, "not ours", str(folder))
+
+
+def private(path: str, flags: int) -> int:
+    """An opener for files that only their owner shall read: logs show queries, and those show texts."""
+    opened = os.open(path, flags, 0o600)
+    os.fchmod(opened, 0o600)
+    return opened
 
 
 def _can_enter(folder: Path, user: SystemUser) -> bool:

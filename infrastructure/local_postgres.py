@@ -1,13 +1,15 @@
 """The embedded PostgreSQL: its cluster, its process, its address."""
 
+import os
 import shutil
 import signal
+from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 
-from infrastructure.child_process import start_process
-from infrastructure.local_home import Binaries, Home, LocalServiceError
+from infrastructure.child_process import SystemUser, start_process
+from infrastructure.local_home import Binaries, Home, LocalServiceError, initdb_user, private
 from infrastructure.local_server import SERVER_ENVIRON, LocalServer, last_lines
 
 DATABASE = "taskmaster"
@@ -64,22 +66,34 @@ def create_cluster(home: Home, binaries: Binaries) -> None:
         return
     if draft.exists():
         shutil.rmtree(draft)
+    draft.mkdir(mode=0o700)
+    maker = initdb_user(home.user) if home.user else None
+    if home.user and maker:
+        os.chown(draft, maker.uid, maker.gid)
+        home.postgres.chmod(0o710)
+    _run_initdb(draft, log, binaries, maker)
+    if home.user:
+        for path in (draft, *draft.rglob("*")):
+            os.chown(path, home.user.uid, home.user.gid, follow_symlinks=False)
+        home.postgres.chmod(0o700)
+    # Under its real name only when it is whole: a run that is killed half-way starts over.
+    draft.rename(data)
+
+
+def _run_initdb(data: Path, log: Path, binaries: Binaries, user: SystemUser | None) -> None:
     defaults = [part for name, value in DEFAULTS.items() for part in ("--set", f"{name}={value}")]
     command = [
-        str(binaries.postgres_bin / "initdb"), "--pgdata", str(draft), "--username", DATABASE, "--auth=trust",
+        str(binaries.postgres_bin / "initdb"), "--pgdata", str(data), "--username", DATABASE, "--auth=trust",
         "--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
         "--no-instructions", *defaults,
     ]  # fmt: skip
-    with log.open("wb") as output:
+    with open(log, "wb", opener=private) as output:
         initdb = start_process(
-            command, environ=SERVER_ENVIRON, death_signal=signal.SIGKILL, user=home.user, working_dir="/",
-            output=output,
+            command, environ=SERVER_ENVIRON, death_signal=signal.SIGKILL, user=user, working_dir="/", output=output,
         )  # fmt: skip
         ended = initdb.wait()
     if ended != 0:
         raise LocalServiceError(f"initdb failed:\n{last_lines(log)}")
-    # Under its real name only when it is whole: a run that is killed half-way starts over.
-    draft.rename(data)
 
 
 def create_database(home: Home) -> None:

@@ -17,7 +17,7 @@ from infrastructure.child_process import (
     start_process,
     stop_process,
 )
-from infrastructure.local_home import LocalServiceError
+from infrastructure.local_home import LocalServiceError, private
 
 # Nothing of the caller's environment, so that a server is the same wherever it is started from.
 SERVER_ENVIRON = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
@@ -61,7 +61,7 @@ class LocalServer:
         """Start the process and return at once; `wait_ready` is the other half."""
         self.stop_leftovers()
         too_long = self.log.exists() and self.log.stat().st_size > _LOG_BYTES_AT_MOST
-        with self.log.open("wb" if too_long else "ab") as output:
+        with open(self.log, "wb" if too_long else "ab", opener=private) as output:
             self.process = start_process(
                 self.command,
                 environ=SERVER_ENVIRON,

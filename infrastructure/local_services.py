@@ -17,7 +17,7 @@ from typing import IO
 
 import msgspec
 
-from infrastructure.local_home import Home, LocalServiceError, find_binaries, find_home, has_installation
+from infrastructure.local_home import Home, LocalServiceError, find_binaries, find_home, has_installation, private
 from infrastructure.local_postgres import create_cluster, create_database, database_url, postgres_server
 from infrastructure.local_server import LocalServer
 from infrastructure.local_valkey import redis_url, valkey_server
@@ -200,7 +200,7 @@ def _no_installation(settings: Settings) -> str:
 
 
 def _locked(home: Home) -> IO[str]:
-    lock = (home.folder / "lock").open("a+", encoding="utf-8")
+    lock = open(home.folder / "lock", "a+", encoding="utf-8", opener=private)  # noqa: SIM115 - kept open as long as it is held
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -235,7 +235,10 @@ def with_kept_secret(settings: Settings) -> Settings:
         return settings
     kept = Path(settings.data_dir) / "secret_key"
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        if not kept.parent.is_dir():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            # Whatever the umask is: others may pass through to what is theirs, and look at nothing.
+            kept.parent.chmod(0o711)
         # Linking a finished file into place lets two first starts at once agree on one key, never on half of
         # one.
         draft = kept.with_name(f"secret_key.{os.getpid()}")

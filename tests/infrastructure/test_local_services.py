@@ -17,10 +17,10 @@ import redis
 
 from infrastructure.local_home import LocalServiceError
 from infrastructure.local_services import LocalServices, reachable_services
-from infrastructure.settings import Settings
+from infrastructure.settings import Settings, with_kept_secret
 from tests.infrastructure.processes_under_test import holding_services, is_alive, kill, wait_until
 
-SERVER_UID = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()
+AS_ROOT = os.geteuid() == 0
 
 
 @pytest.fixture
@@ -35,14 +35,43 @@ def own_services(data_dir: Path) -> Iterator[LocalServices]:
         yield running
 
 
-def test_the_servers_never_run_as_root(services: LocalServices) -> None:
-    owners = {Path(f"/proc/{pid}").stat().st_uid for pid in (services.postgres_pid, services.redis_pid)}
-    assert owners == {SERVER_UID}
+def _server_uid(services: LocalServices) -> int:
+    (owner,) = {Path(f"/proc/{pid}").stat().st_uid for pid in (services.postgres_pid, services.redis_pid)}
+    return owner
+
+
+def test_the_servers_run_as_ourselves_or_as_somebody_whom_no_other_program_runs_as(services: LocalServices) -> None:
+    owner = _server_uid(services)
+    if not AS_ROOT:
+        assert owner == os.geteuid()
+        return
+    assert owner != 0
+    with pytest.raises(KeyError):
+        pwd.getpwuid(owner)
 
 
 def test_only_the_servers_user_can_enter_the_socket_folder(data_dir: Path, own_services: LocalServices) -> None:
     sockets = (data_dir / "run").stat()
-    assert (stat.S_IMODE(sockets.st_mode), sockets.st_uid) == (0o700, SERVER_UID)
+    assert (stat.S_IMODE(sockets.st_mode), sockets.st_uid) == (0o700, _server_uid(own_services))
+
+
+def test_nobody_else_reads_what_lies_in_the_data_folder(data_dir: Path) -> None:
+    settings = with_kept_secret(Settings(data_dir=str(data_dir)))
+    with LocalServices(settings):
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (data_dir, *data_dir.iterdir())}
+    assert modes.pop(data_dir.name) == 0o711
+    assert modes == {
+        **dict.fromkeys(("postgres", "valkey", "run"), 0o700),
+        **dict.fromkeys(("lock", "secret_key", "postgres.log", "valkey.log", "initdb.log"), 0o600),
+    }
+
+
+def test_a_log_that_others_could_read_is_closed_to_them(data_dir: Path) -> None:
+    with LocalServices(Settings(data_dir=str(data_dir))):
+        pass
+    (data_dir / "postgres.log").chmod(0o644)
+    with LocalServices(Settings(data_dir=str(data_dir))):
+        assert stat.S_IMODE((data_dir / "postgres.log").stat().st_mode) == 0o600
 
 
 def test_the_servers_listen_on_no_port(services: LocalServices) -> None:
@@ -161,7 +190,7 @@ def test_a_pid_file_with_another_programs_number_does_not_stop_the_start(data_di
         services.kill_postgres()
         pid_file = data_dir / "postgres" / "data" / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
-        with subprocess.Popen(["sleep", "60"], user=SERVER_UID) as stranger:
+        with subprocess.Popen(["sleep", "60"], user=(data_dir / "postgres").stat().st_uid) as stranger:
             pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
             try:
                 services.start_postgres()
@@ -176,7 +205,8 @@ def test_a_cluster_whose_making_was_interrupted_is_made_anew(data_dir: Path) -> 
     (data_dir / "postgres" / "draft" / "PG_VERSION").write_text("18\n")
     for folder in (data_dir, data_dir / "postgres"):
         folder.chmod(0o711)
-    os.chown(data_dir / "postgres", SERVER_UID, -1)
+    if AS_ROOT:
+        os.chown(data_dir / "postgres", pwd.getpwnam("nobody").pw_uid, -1)
     with LocalServices(Settings(data_dir=str(data_dir))) as services:
         _write(services)
 

@@ -7,12 +7,14 @@ import pwd
 import shutil
 import stat
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
+import redis
 
 from infrastructure import local_home
 from infrastructure.local_services import LocalServices
@@ -88,6 +90,40 @@ def test_a_narrow_umask_does_not_shut_the_servers_out(open_folder: Path, roots_h
     finally:
         os.umask(before)
     assert not list(roots_home.glob("*/postgres"))
+
+
+def test_another_process_of_nobody_gets_into_neither_server_nor_data(open_folder: Path) -> None:
+    data_dir = open_folder / uuid4().hex[:8]
+    with LocalServices(Settings(data_dir=str(data_dir))) as services:
+        stranger = multiprocessing.get_context("fork").Process(target=_try_everything, args=(services, data_dir))
+        stranger.start()
+        stranger.join()
+    assert stranger.exitcode == 0
+
+
+def _try_everything(services: LocalServices, data_dir: Path) -> None:
+    os.setgroups([])
+    os.setgid(NOBODY.pw_gid)
+    os.setuid(NOBODY.pw_uid)
+    attempts: list[Callable[[], object]] = [
+        lambda: psycopg.connect(services.database_url),
+        lambda: redis.Redis.from_url(services.redis_url).ping(),
+        lambda: os.listdir(data_dir / "postgres"),
+        (data_dir / "postgres.log").read_text,
+        lambda: os.kill(services.postgres_pid, 0),
+        lambda: os.readlink(f"/proc/{services.postgres_pid}/cwd"),
+    ]
+    for attempt in attempts:
+        with pytest.raises((OSError, psycopg.OperationalError, redis.RedisError)):
+            attempt()
+
+
+def test_two_installations_of_root_have_servers_of_different_users(open_folder: Path) -> None:
+    owners = set()
+    for name in ("one", "two", "three"):
+        with LocalServices(Settings(data_dir=str(open_folder / f"{name}-{uuid4().hex[:8]}"))) as services:
+            owners.add(Path(f"/proc/{services.postgres_pid}").stat().st_uid)
+    assert len(owners) > 1
 
 
 def test_an_ordinary_user_runs_the_servers_as_itself(open_folder: Path) -> None:
