@@ -1,47 +1,31 @@
-"""OpenAPI for handlers that take the raw `Request`: what they expect is declared beside the route.
+"""What each route says of itself for the OpenAPI description, declared beside it.
 
-Handlers decode their bodies themselves, which Litestar cannot read off the signature; `documented` says it::
+Handlers take the raw `Request` and decode what they need themselves, so nothing can be read off their signatures; `documented`
+says it::
 
     @post("/tasks", **documented(
-        operation_id="createTask", summary="Create a task",
+        operation_id="createTask", summary="Create a task", description="In the principal's workspace.",
         body=CreateTask, example={"title": "Write the report"},
         responses={201: Receipt}, errors={409: ["stream_conflict"], 422: ["title_empty"]},
         parameters=[HeaderParameter("Idempotency-Key", str, "Makes a retry safe.")],
     ))
     async def create_task(request: Request) -> Response[Receipt]: …
+
+What every route answers (`shared_errors`, `HEADERS`) stands here once and is added by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 import msgspec
-from litestar.enums import ParamType
-from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import (
-    Example,
-    OpenAPIHeader,
-    OpenAPIResponse,
-    OpenAPIType,
-    Operation,
-    RequestBody,
-    Schema,
-)
-from litestar.openapi.spec import Parameter as SpecParameter
 
-from api.problem import PROBLEM_JSON, Problem
+from api.errors import EDGE_CODES
 
-# Only for responses can a route name types that become components; so the body travels as the response of a
-# status that cannot be.
-_BODY_STATUS = 0
+DOCUMENTATION: Final = "documentation"
+"""The name under which a route's options hold its `Documentation`."""
 
-_WAITING = "Seconds after which asking again makes sense."
-_HEADERS_OF_STATUS: dict[int, dict[str, str]] = {
-    401: {"WWW-Authenticate": "`Bearer`, with an `error` once a token was presented (RFC 6750)."},
-    429: {"Retry-After": _WAITING},
-    503: {"Retry-After": _WAITING},
-}
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -56,21 +40,6 @@ class Parameter:
     required: bool = False
     default: Any = None
     example: Any = None
-    deprecated: bool = False
-
-    def to_spec(self) -> SpecParameter:
-        """The parameter as OpenAPI 3.1 has it, its schema written in place."""
-        schema = inline_schema(self.type)
-        schema.default = self.default
-        return SpecParameter(
-            name=self.name,
-            param_in=self.location,
-            schema=schema,
-            description=self.description,
-            required=self.required or self.location == "path",
-            deprecated=self.deprecated,
-            example=self.example,
-        )
 
 
 class QueryParameter(Parameter):
@@ -86,7 +55,7 @@ class HeaderParameter(Parameter):
 
 
 class PathParameter(Parameter):
-    """A parameter in the path; takes the place of what Litestar found out about it."""
+    """A parameter in the path."""
 
     location = "path"
 
@@ -97,87 +66,84 @@ class CookieParameter(Parameter):
     location = "cookie"
 
 
-def inline_schema(type_: Any) -> Schema:
-    """The schema of a type that has no component of its own (scalars, literals, lists and unions of them).
-
-    Raises `ValueError` for structs, which belong into a body.
-    """
-    (described,), components = msgspec.json.schema_components([type_])
-    if components:
-        raise ValueError(f"{type_!r} is too deep for a parameter")
-    return _schema(described)
-
-
-def _schema(described: Mapping[str, Any]) -> Schema:
-    schema = Schema()
-    aliases = Schema.field_aliases()
-    for key, value in described.items():
-        name = aliases.get(key, key)
-        if name == "type":
-            schema.type = OpenAPIType(value)
-        elif name == "items":
-            schema.items = _schema(value)
-        elif name in {"any_of", "one_of", "all_of"}:
-            setattr(schema, name, [_schema(part) for part in value])
-        elif hasattr(schema, name):
-            setattr(schema, name, value)
-        else:
-            raise ValueError(f"{key!r} is no part of a parameter's schema")
-    return schema
-
-
 @dataclass(frozen=True)
-class _Additions:
-    """What an operation says beyond what Litestar finds out by itself; the outer keys are statuses."""
+class Header:
+    """A response header: its type and what it says, unless a route says more."""
 
-    body_required: bool
-    parameters: tuple[Parameter, ...]
-    statuses: frozenset[int]
-    headers: dict[int, dict[str, str]]
-    examples: dict[int, dict[str, Example]]
-    public: bool
+    type: Any
+    description: str
 
 
-@dataclass
-class DocumentedOperation(Operation):
-    """An operation completed with its `additions` at the moment when Litestar makes it."""
+HEADERS: Final[Mapping[str, Header]] = {
+    "X-Request-Id": Header(str, "Names this request in the logs; the client's own, if it sent one that can be used."),
+    "X-Position": Header(Count, "The position that this answer reflects."),
+    "ETag": Header(Annotated[str, msgspec.Meta(pattern='^"v[0-9]+"$')], "The task's version."),
+    "Location": Header(str, "Where the new resource is."),
+    "Link": Header(str, 'The next page, as `<…>; rel="next"`; absent on the last.'),
+    "Set-Cookie": Header(str, "A cookie."),
+    "Idempotency-Replayed": Header(bool, "`true` where the key brought back an earlier receipt."),
+    "Retry-After": Header(Count, "Seconds after which asking again makes sense."),
+    "RateLimit": Header(str, "What is left of the limits, and when it grows again."),
+    "RateLimit-Policy": Header(str, "The limits that apply."),
+    "WWW-Authenticate": Header(str, "`Bearer`, with an `error` once a token was presented (RFC 6750)."),
+    "Accept-Patch": Header(str, "The media types that a PATCH may have."),
+}
+_EVERYWHERE: Final = ("X-Request-Id",)
+_OF_STATUS: Final[Mapping[int, tuple[str, ...]]] = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After",),
+    503: ("Retry-After",),
+}
 
-    additions: ClassVar[_Additions]
+Codes = Mapping[int, Sequence[str]]
 
-    def __post_init__(self) -> None:
-        responses = self.responses or {}
-        # Litestar adds a 400 of its own shape to whatever has parameters.
-        for status in {"400"} - {str(status) for status in self.additions.statuses}:
-            responses.pop(status, None)
-        for status, response in responses.items():
-            if isinstance(response, OpenAPIResponse):
-                self._complete(int(status), response)
-        body = responses.pop(str(_BODY_STATUS), None)
-        if isinstance(body, OpenAPIResponse) and body.content:
-            self.request_body = RequestBody(content=body.content, required=self.additions.body_required)
-        self._replace_parameters()
-        if self.additions.public:
-            self.security = []
+_ANY: Final[Codes] = {**EDGE_CODES, 503: ("unavailable", "overloaded")}
+_WITH_TOKEN: Final[Codes] = {401: ("missing_token", "invalid_token", "token_expired", "session_revoked")}
+_WITH_BODY: Final[Codes] = {
+    400: ("malformed_json", "invalid_body", "repeated_member", "too_deep", "text_not_storable", "number_out_of_range"),
+    413: ("body_too_large",),
+    415: ("unsupported_media_type",),
+}
 
-    def _complete(self, status: int, response: OpenAPIResponse) -> None:
-        headers = self.additions.headers.get(status)
-        if headers:
-            response.headers = {**(response.headers or {}), **_headers(headers)}
-        examples = self.additions.examples.get(status)
-        if status == HTTPStatus.NO_CONTENT:
-            response.content = None
-        for media in (response.content or {}).values() if examples else ():
-            media.examples = {**(examples or {})}
 
-    def _replace_parameters(self) -> None:
-        ours = [parameter.to_spec() for parameter in self.additions.parameters]
-        taken = {(parameter.name, parameter.param_in) for parameter in ours}
-        found = [
-            parameter
-            for parameter in self.parameters or []
-            if not isinstance(parameter, SpecParameter) or (parameter.name, ParamType(parameter.param_in).value) not in taken
-        ]
-        self.parameters = [*found, *ours] or None
+@dataclass(frozen=True, kw_only=True)
+class Documentation:
+    """What a route says of itself; see `documented`."""
+
+    operation_id: str
+    summary: str
+    description: str
+    body: Any = None
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    body_required: bool = True
+    body_media_types: Sequence[str] = ("application/json",)
+    responses: Mapping[int, Any] = field(default_factory=dict)
+    errors: Codes = field(default_factory=dict)
+    parameters: Sequence[Parameter] = ()
+    response_headers: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    public: bool = False
+
+    def __deepcopy__(self, _: object) -> Self:
+        """Itself: Litestar copies routers whole, msgspec's bounds cannot be copied, and a value need not be."""
+        return self
+
+    def all_errors(self) -> dict[int, list[str]]:
+        """The codes that come with each status, its own first, then those of all routes."""
+        # A method that a path has not is no operation of it, and a path without a parameter is always found.
+        never = {405} if any(parameter.location == "path" for parameter in self.parameters) else {404, 405}
+        found: dict[int, list[str]] = {}
+        shared = [_ANY, {} if self.public else _WITH_TOKEN, {} if self.body is None else _WITH_BODY]
+        for codes in (self.errors, *shared):
+            for status, names in codes.items():
+                if status not in self.responses and (codes is not _ANY or status not in never):
+                    known = found.setdefault(status, [])
+                    known += [name for name in names if name not in known]
+        return dict(sorted(found.items()))
+
+    def headers(self, status: int) -> dict[str, str]:
+        """The names of the headers that come with a status, and what they say."""
+        names = (*_EVERYWHERE, *_OF_STATUS.get(status, ()))
+        return {name: HEADERS[name].description for name in names} | dict(self.response_headers.get(status, {}))
 
 
 def documented(  # noqa: PLR0913 (all by name, most left out)
@@ -187,10 +153,11 @@ def documented(  # noqa: PLR0913 (all by name, most left out)
     description: str | None = None,
     body: Any = None,
     example: Any = None,
+    examples: Mapping[str, Any] | None = None,
     body_required: bool = True,
-    body_media_type: str = "application/json",
+    body_media_type: str | Sequence[str] = "application/json",
     responses: Mapping[int, Any] | None = None,
-    errors: Mapping[int, Sequence[str]] | Iterable[int] = (),
+    errors: Codes | None = None,
     parameters: Iterable[Parameter] = (),
     response_headers: Mapping[int, Mapping[str, str]] | None = None,
     public: bool = False,
@@ -198,76 +165,24 @@ def documented(  # noqa: PLR0913 (all by name, most left out)
     """Keyword arguments for a Litestar route decorator.
 
     `body` and the values of `responses` (by status, None for no content) become components. `example` is one
-    JSON value, or `{name: Example}` for several. `errors` is a list of statuses, or better a mapping from
-    status to the codes that come with it. `response_headers` is a mapping from status to names to
-    descriptions. `public` marks a route that needs no access token, for OpenAPI and for the authentication
+    JSON value for the body, `examples` are several by name. `errors` is a mapping from
+    status to the codes that come with it, beyond those of every route. `response_headers` is a mapping from status to names
+    (of `HEADERS`) to descriptions. `public` marks a route that needs no access token, for OpenAPI and for the authentication
     (`opt["public"]`).
     """
-    specs = {status: _spec(status, type_) for status, type_ in (responses or {}).items()}
-    codes = dict(errors) if isinstance(errors, Mapping) else dict.fromkeys(errors, ())
-    if 503 not in specs:
-        codes[503] = tuple(dict.fromkeys((*codes.get(503, ()), "overloaded")))
-    specs |= {status: _problem_spec(status, names) for status, names in codes.items()}
-    examples = {status: _problem_examples(status, names) for status, names in codes.items()}
-    if body is not None:
-        specs[_BODY_STATUS] = ResponseSpec(body, generate_examples=False, media_type=body_media_type)
-        examples[_BODY_STATUS] = _body_examples(example)
-    headers = {status: dict(_HEADERS_OF_STATUS[status]) for status in codes if status in _HEADERS_OF_STATUS}
-    for status, described in (response_headers or {}).items():
-        headers[status] = headers.get(status, {}) | dict(described)
-    additions = _Additions(body_required, tuple(parameters), frozenset(specs), headers, examples, public)
-    operation = type("DocumentedOperation", (DocumentedOperation,), {"additions": additions})
-    described_route: dict[str, Any] = {
-        "operation_id": operation_id,
-        "summary": summary,
-        "description": description,
-        "operation_class": operation,
-        "responses": specs,
-    }
-    names = frozenset(parameter.name for parameter in additions.parameters if parameter.location == "query")
-    return described_route | {"query_names": names} | ({"public": True} if public else {})
-
-
-def _spec(status: int, type_: Any) -> ResponseSpec:
-    return ResponseSpec(type_, generate_examples=False, description=HTTPStatus(status).description or _phrase(status))
-
-
-def _problem_spec(status: int, codes: Sequence[str]) -> ResponseSpec:
-    said = ", ".join(f"`{code}`" for code in codes)
-    return ResponseSpec(
-        Problem,
-        generate_examples=False,
-        description=f"{_phrase(status)}: {said}" if said else _phrase(status),
-        media_type=PROBLEM_JSON,
+    said = Documentation(
+        operation_id=operation_id,
+        summary=summary,
+        description=description or f"{summary}.",
+        body=body,
+        examples=examples or ({} if example is None else {"example": example}),
+        body_required=body_required,
+        body_media_types=(body_media_type,) if isinstance(body_media_type, str) else body_media_type,
+        responses=responses or {},
+        errors=errors or {},
+        parameters=tuple(parameters),
+        response_headers=response_headers or {},
+        public=public,
     )
-
-
-def _problem_examples(status: int, codes: Sequence[str]) -> dict[str, Example]:
-    return {
-        code: Example(
-            value={
-                "type": f"urn:taskmaster:problem:{code}",
-                "title": _phrase(status),
-                "status": status,
-                "code": code,
-                "detail": "…",
-            }
-        )
-        for code in codes
-    }
-
-
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase
-
-
-def _body_examples(example: Any) -> dict[str, Example]:
-    if example is None:
-        return {}
-    if isinstance(example, dict) and example and all(isinstance(value, Example) for value in example.values()):
-        return example
-    return {"example": Example(value=example)}
-
-
-def _headers(described: Mapping[str, str]) -> dict[str, OpenAPIHeader]:
-    return {name: OpenAPIHeader(schema=Schema(type=OpenAPIType.STRING), description=text) for name, text in described.items()}
+    names = frozenset(parameter.name for parameter in said.parameters if parameter.location == "query")
+    return {DOCUMENTATION: said, "query_names": names} | ({"public": True} if public else {})

@@ -7,7 +7,7 @@ import msgspec
 from litestar import delete, get
 from litestar.datastructures import Cookie
 
-from api.documentation import QueryParameter, documented
+from api.documentation import PathParameter, QueryParameter, documented
 from api.requests import AnyRequest, principal, query_of, uuid_of
 from application.account_records import Session
 from application.accounts import Accounts
@@ -81,6 +81,7 @@ async def list_sessions(request: AnyRequest) -> Sessions:
         operation_id="revokeSession",
         summary="Revoke a session",
         description="Signs out one of the user's own sessions, the current one included.",
+        parameters=[PathParameter("session_id", UUID, "The session, as `GET /auth/sessions` lists it.")],
         errors=TOKEN_ERRORS | {404: ["session_not_found"]},
     ),
 )
