@@ -17,7 +17,19 @@ from rich.console import Console
 
 from infrastructure.local_services import LocalServices
 from infrastructure.settings import Settings
-from tests.benchmarks import appends, commands, compressing, crowd, growth, imports, lag, rebuilding, starting, time_travel
+from tests.benchmarks import (
+    appends,
+    commands,
+    compressing,
+    crowd,
+    growth,
+    imports,
+    lag,
+    reading,
+    rebuilding,
+    starting,
+    time_travel,
+)
 from tests.benchmarks.figures import TARGETS, Figure, NotMeasured, complete_values
 from tests.benchmarks.load import LoadGenerator, load_generator
 from tests.benchmarks.plan import FULL, QUICK, Plan
@@ -35,6 +47,7 @@ GROUPS: Sequence[tuple[tuple[str, ...], Measure]] = (
     (rebuilding.KEYS, rebuilding.measure),
     (imports.KEYS, imports.measure),
     (time_travel.KEYS, time_travel.measure),
+    (reading.KEYS, reading.measure),
     (crowd.KEYS, crowd.measure),
     (growth.KEYS, growth.measure),
 )

@@ -36,6 +36,8 @@ TARGETS: dict[str, Target] = {
     "import_s": Target(8, "s"),
     "as_of_10k_ms": Target(15, "ms"),
     "compressed_vs_plain": Target(0.5, "x", at_least=True),
+    "search_100k_ms": Target(15, "ms"),
+    "filter_worst_ms": Target(20, "ms"),
     "mixed_per_s": Target(8_000, "per s", at_least=True),
     "mixed_p99_ms": Target(80, "ms"),
     "crowd_refused": Target(0, "requests"),

@@ -18,6 +18,9 @@ class Plan(msgspec.Struct, frozen=True):
     growth_events: int = 1_000_000
     growth_requests: int = 400
     starts: int = 3
+    listed_tasks: int = 100_000
+    searches: int = 300
+    filter_runs: int = 100
 
 
 FULL = Plan()
@@ -33,4 +36,7 @@ QUICK = Plan(
     growth_events=20_000,
     growth_requests=60,
     starts=1,
+    listed_tasks=3_000,
+    searches=60,
+    filter_runs=5,
 )
