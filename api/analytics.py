@@ -9,7 +9,8 @@ from litestar.types import ASGIApp
 from api.answers import Answer
 from api.documentation import QueryParameter, documented
 from api.errors import BadRequest
-from api.requests import AnyRequest, log_of, one, principal, query_of, wait_of
+from api.pages import freshness
+from api.requests import AnyRequest, log_of, one, principal, query_of
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from projections.flow import DAYS_MAX, FlowMetrics, flow_metrics
 
@@ -50,9 +51,10 @@ async def get_flow(request: AnyRequest) -> ASGIApp:
     if first and last and (first > last or (last - first).days >= DAYS_MAX):
         detail = f"from must not be after to, and the days from one to the other may be {DAYS_MAX:,} at most"
         raise BadRequest(400, "invalid_parameter", detail, "from")
+    wait = await freshness(request, query)
     workspace, today = principal(request).workspace_id, datetime.now(UTC).date()
     metrics = await log_of(request).reads.read(
-        "flow", lambda connection: flow_metrics(connection, workspace, first, last, today), wait_of(request, query)
+        "flow", lambda connection: flow_metrics(connection, workspace, first, last, today), wait
     )
     return Answer(msgspec.json.encode(metrics), metrics.position)
 

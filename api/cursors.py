@@ -69,13 +69,13 @@ def _mac(key: bytes, workspace_id: UUID, query: bytes, payload: bytes) -> bytes:
     return hmac.digest(key, workspace_id.bytes + sha256(query).digest() + payload, "sha256")[:MAC_BYTES]
 
 
-PLACE_PATTERN: Final = rf"^[0-9]{{1,18}}(\.[0-9a-f]{{{DIGITS}}})?$"
+PLACE_PATTERN: Final = rf"^[0-9]{{1,19}}(\.[0-9a-f]{{{DIGITS}}})?$"
 _PLACE: Final = re.compile(PLACE_PATTERN.removesuffix("$") + r"\Z", re.ASCII)
 
 
 def place_of(text: str, name: str, otherwise: str = "") -> Place:
     """The place in the log that a parameter names: a position, or a position with the digits of its event's hash."""
-    if not _PLACE.match(text):
+    if not _PLACE.match(text) or int(text.partition(".")[0]) >= 2**63:
         detail = f"{name} takes a position such as 1534, or a cursor such as 1534.fd5650b2{otherwise}"
         raise BadRequest(400, "invalid_parameter", detail, name)
     position, _, digits = text.partition(".")

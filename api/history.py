@@ -1,30 +1,40 @@
 """Routes for auditors and synchronisers: a task's timeline, the workspace's changes."""
 
-from typing import Annotated, Final
+import re
+from time import monotonic
+from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
 from api.answers import Answer
-from api.documentation import QueryParameter, documented
-from api.requests import AnyRequest, integer, log_of, principal, query_of, task_id_of, wait_of
+from api.cursors import PLACE_PATTERN, place_of
+from api.documentation import HeaderParameter, QueryParameter, documented
+from api.errors import BadRequest
+from api.pages import BOUNDED, LINK, Query, freshness, next_page, page_body, preferred_wait, room_of
+from api.requests import AnyRequest, integer, log_of, one, principal, query_of, resources, task_id_of
 from api.task_commands import ID
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from domain.errors import no_such_task
+from infrastructure.log_places import DIGITS, Place
+from infrastructure.task_reads import Wait
+from projections.bounds import Room
 from projections.task_history import Entries, HistoryEntry
+from projections.task_views import TaskDetail
 
 LIMIT_MAX: Final = 1000
 LIMIT: Final = QueryParameter(
-    "limit", Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)], "Entries in the answer, 100 by default."
+    "limit", Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)], "Entries in the answer at the most, 100 by default."
 )
 
 
 class History(msgspec.Struct, frozen=True):
-    """A task's events, oldest first. `next_after` is the `after_version` of the next answer, null when this was the last."""
+    """A task's events, oldest first. `next_cursor` is the `cursor` of the next answer, null when this was the last."""
 
     items: list[HistoryEntry]
-    next_after: int | None
+    next_cursor: str | None
+    has_more: bool
 
 
 @get(
@@ -33,39 +43,60 @@ class History(msgspec.Struct, frozen=True):
         operation_id="getTaskHistory",
         summary="Read a task's history",
         description="Every event with who, when, why (`reason`), and each changed field before and after; with the event's "
-        "hash in the task's chain.",
+        "hash in the task's chain. " + BOUNDED,
         responses={200: History},
-        errors=READ_ERRORS | {404: ["task_not_found"]},
+        errors=READ_ERRORS | {400: [*READ_ERRORS[400], "invalid_cursor"], 404: ["task_not_found"]},
         parameters=[
             ID,
             QueryParameter("after_version", Annotated[int, msgspec.Meta(ge=0)], "Only events after this version."),
+            QueryParameter("cursor", str, "`next_cursor` of the answer before; takes the place of `after_version`."),
             LIMIT,
             MIN_POSITION,
             PREFER_WAIT,
         ],
-        response_headers={200: X_POSITION},
+        response_headers={200: X_POSITION | LINK},
     ),
 )
 async def get_history(request: AnyRequest) -> ASGIApp:
     """GET /tasks/{task_id}/history."""
-    query = query_of(request, "after_version", "limit", "min_position")
-    limit = integer(query, "limit", 100, 1, LIMIT_MAX)
+    query = query_of(request, "after_version", "cursor", "limit", "min_position")
+    room = room_of(request, query, 100, LIMIT_MAX)
     after = integer(query, "after_version", 0, 0)
+    cursor = one(query, "cursor")
+    if cursor is not None:
+        after = _version_of(cursor)
     workspace, task_id = principal(request).workspace_id, task_id_of(request)
     reads = log_of(request).reads
-    entries = await reads.history(workspace, task_id, after, limit + 1, wait_of(request, query))
-    if not entries.items and not (after and (await reads.history(workspace, task_id, 0, 1, wait_of(request, {}))).items):
+    entries = await reads.history(workspace, task_id, after, room, await freshness(request, query))
+    if not entries.items and not (after and (await reads.history(workspace, task_id, 0, Room(1), Wait())).items):
         raise no_such_task()
-    if len(entries.items) > limit:
-        return _entries_answer(entries, limit, after + limit)
-    return _entries_answer(entries, limit, None)
+    following = f"v{entries.last}" if entries.more else None
+    body = page_body(b"[" + b",".join(entries.items) + b"]", following, entries.more)
+    return Answer(body, entries.position, 200, next_page(request.scope, following))
+
+
+def _version_of(cursor: str) -> int:
+    if not _VERSION_CURSOR.fullmatch(cursor):
+        detail = "the cursor does not come from a history; start without one"
+        raise BadRequest(400, "invalid_cursor", detail, "cursor")
+    return int(cursor[1:])
+
+
+_VERSION_CURSOR: Final = re.compile(r"v[0-9]{1,18}", re.ASCII)
+
+
+class ChangesEntry(HistoryEntry, frozen=True, kw_only=True):
+    """An event of the workspace; with `include=task` also the task, as it is at the answer's position."""
+
+    task: TaskDetail | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """What happened in the workspace, in order. `next_after` is the `after` of the next request, also when there is no more."""
+    """What happened in the workspace, in order. `next_cursor` is the `after` of the next request, also when there is no
+    more."""
 
-    items: list[HistoryEntry]
-    next_after: int
+    items: list[ChangesEntry]
+    next_cursor: str
     has_more: bool
 
 
@@ -74,43 +105,70 @@ class Changes(msgspec.Struct, frozen=True):
     **documented(
         operation_id="getChanges",
         summary="Follow the workspace's changes",
-        description="Every event of the workspace after a position: begin at 0, go on with `next_after`. Nothing is ever "
-        "skipped, repeated or filled in later, and positions never expire.",
+        description="Every event of the workspace after a position: begin at 0, go on with `next_cursor`. Nothing is ever "
+        "skipped, repeated or filled in later, and cursors never expire. A cursor knows the event it was given for: after "
+        "the log "
+        "was restored to an earlier state it is refused (409 `another_history`, 422 `position_in_the_future`) unless its event "
+        "survived. Then drop what was read, read the lists again or start from 0, and follow from that answer's cursor. With "
+        "`Prefer: wait=seconds` an answer without entries waits for some to come. " + BOUNDED,
         responses={200: Changes},
         errors=READ_ERRORS,
         parameters=[
-            QueryParameter("after", Annotated[int, msgspec.Meta(ge=0)], "The position after which to begin."),
+            QueryParameter(
+                "after",
+                Annotated[str, msgspec.Meta(pattern=PLACE_PATTERN)],
+                "Where to begin: a cursor of an answer before, or a position; 0 is the beginning.",
+            ),
+            QueryParameter(
+                "include",
+                Literal["task"],
+                "`task`: each entry carries the whole task as it is at the answer's position, which is never before the entry.",
+            ),
             LIMIT,
             MIN_POSITION,
-            PREFER_WAIT,
+            HeaderParameter("Prefer", str, "`wait=seconds`: wait so long for entries where there are none yet (RFC 7240)."),
         ],
-        response_headers={200: X_POSITION},
+        response_headers={200: X_POSITION | LINK | {"Preference-Applied": "`wait=seconds`, where it was asked for."}},
     ),
 )
 async def get_changes(request: AnyRequest) -> ASGIApp:
     """GET /changes."""
-    query = query_of(request, "after", "limit", "min_position")
-    limit = integer(query, "limit", 100, 1, LIMIT_MAX)
-    after = integer(query, "after", 0, 0)
-    entries = await log_of(request).reads.changes(principal(request).workspace_id, after, limit + 1, wait_of(request, query))
-    more = len(entries.items) > limit
-    if more:
-        following = msgspec.json.decode(entries.items[limit - 1], type=_Positioned).position
+    query = query_of(request, "after", "include", "limit", "min_position")
+    room = room_of(request, query, 100, LIMIT_MAX)
+    started = one(query, "after")
+    after = Place(0) if started is None else place_of(started, "after")
+    with_tasks = one(query, "include")
+    if with_tasks not in (None, "task"):
+        raise BadRequest(400, "invalid_parameter", "include takes task", "include")
+    seconds = preferred_wait(request, resources(request).settings.long_poll_seconds)
+    entries = await _entries_or_news(request, query, (after, room, with_tasks is not None), seconds)
+    # Without more, nothing else of this workspace lies up to where the read model stands.
+    if entries.more:
+        last = msgspec.json.decode(entries.items[-1], type=_Placed)
+        following = Place(last.position, last.hash[:DIGITS])
     else:
-        # Nothing else of this workspace lies up to where the read model stands.
-        following = max(after, entries.position)
-    body = b'{"items":[%s],"next_after":%d,"has_more":%s}' % (
-        b",".join(entries.items[:limit]),
-        following,
-        b"true" if more else b"false",
-    )
-    return Answer(body, entries.position)
+        following = Place(max(after.position, entries.position), entries.digits)
+    body = page_body(b"[" + b",".join(entries.items) + b"]", str(following), entries.more)
+    headers = next_page(request.scope, str(following) if entries.more else None, "after")
+    if seconds:
+        headers += ((b"preference-applied", b"wait=%d" % seconds),)
+    return Answer(body, entries.position, 200, headers)
 
 
-class _Positioned(msgspec.Struct):
+async def _entries_or_news(request: AnyRequest, query: Query, wanted: tuple[Place, Room, bool], seconds: float) -> Entries:
+    after, room, with_tasks = wanted
+    log, workspace = log_of(request), principal(request).workspace_id
+    wait = await freshness(request, query)
+    until = monotonic() + seconds
+    while True:
+        entries = await log.reads.changes(workspace, after, room, wait, with_tasks)
+        left = until - monotonic()
+        if entries.items or left <= 0 or resources(request).draining:
+            return entries
+        await log.news.news(workspace, max(entries.position, after.position), left)
+        wait = Wait()
+
+
+class _Placed(msgspec.Struct):
     position: int
-
-
-def _entries_answer(entries: Entries, limit: int, following: int | None) -> Answer:
-    after = b"null" if following is None else b"%d" % following
-    return Answer(b'{"items":[%s],"next_after":%s}' % (b",".join(entries.items[:limit]), after), entries.position)
+    hash: str

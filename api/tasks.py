@@ -15,8 +15,9 @@ from api.compression import VARY
 from api.cursors import CursorSigner, place_of
 from api.documentation import HeaderParameter, QueryParameter, documented
 from api.errors import BadRequest
+from api.pages import BOUNDED, LINK, Headers, freshness, next_page, page_body, room_of
 from api.preconditions import matching_tag
-from api.requests import AnyRequest, header, integer, log_of, one, principal, query_of, required_uuid, task_id_of, wait_of
+from api.requests import AnyRequest, header, integer, log_of, one, principal, query_of, required_uuid, resources, task_id_of
 from api.task_commands import ID
 from domain.errors import InvalidValue, NotFound, no_such_task
 from domain.task_values import Priority, Status
@@ -26,6 +27,7 @@ from infrastructure.time_travel import ANY_VERSION, Moment
 from projections.hot_tasks import PAGE_SIZE, HotPage
 from projections.task_list import ListCursor, Sort, TaskQuery
 from projections.task_views import TaskDetail, TaskSummary, detail_json
+from projections.words import TERMS_MAX, terms
 
 LIMIT_MAX: Final = 100
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -35,7 +37,7 @@ MIN_POSITION: Final = QueryParameter(
     "min_position",
     Annotated[int, msgspec.Meta(ge=0)],
     "Answer with nothing older than this position (the `X-Position` of a write): waits for the read model if it must, "
-    "and answers 503 with Retry-After if it takes too long.",
+    "and answers 503 with Retry-After if it takes too long. A cursor of `changes` is taken too, and held against the log.",
 )
 PREFER_WAIT: Final = HeaderParameter("Prefer", str, "`wait=seconds`: wait less long for `min_position` than the server would.")
 X_POSITION: Final = {"X-Position": "The position that this answer reflects."}
@@ -83,7 +85,9 @@ async def get_task(request: AnyRequest) -> ASGIApp:
     task_id = task_id_of(request)
     if "version" in query or "as_of" in query:
         return await _task_as_of(request, task_id, query)
-    found, position = await log_of(request).reads.task(principal(request).workspace_id, task_id, wait_of(request, query))
+    found, position = await log_of(request).reads.task(
+        principal(request).workspace_id, task_id, await freshness(request, query)
+    )
     if found is None:
         raise no_such_task()
     version, body = found
@@ -143,6 +147,7 @@ class TaskPage(msgspec.Struct, frozen=True):
 
     items: list[TaskSummary]
     next_cursor: str | None
+    has_more: bool
 
 
 def _filter(name: str, type_: object, text: str) -> QueryParameter:
@@ -154,8 +159,9 @@ def _filter(name: str, type_: object, text: str) -> QueryParameter:
     **documented(
         operation_id="listTasks",
         summary="List tasks",
-        description="Newest first by default. Filters are joined by AND; `status`, `priority` and `label` may be repeated "
-        "(a task has one of the statuses and priorities, and all of the labels).",
+        description="By default in the order `-added`: what came into the log last comes first, imported tasks included; "
+        "`-created` sorts by `created_at`. Filters are joined by AND; `status`, `priority` and `label` may be repeated "
+        "(a task has one of the statuses and priorities, and all of the labels). " + BOUNDED,
         responses={200: TaskPage},
         errors=READ_ERRORS | {400: [*READ_ERRORS[400], "invalid_cursor"]},
         parameters=[
@@ -171,16 +177,26 @@ def _filter(name: str, type_: object, text: str) -> QueryParameter:
             _filter(
                 "q",
                 str,
-                "Words in title or description; all must occur, the last one may be the start of a word.",
+                "Words in title, description or labels; all must occur. Parts of words count as words (of names with hyphens, "
+                "dots or slashes, of paths, addresses and codes), the last one may be the beginning of one. Case and "
+                "accents do not "
+                "matter, and no sign has a meaning. "
+                f"At most {TERMS_MAX} words.",
             ),
             _filter("deleted", bool, "true lists the deleted tasks."),
-            _filter("sort", Sort, "The order; `-` is descending. Tasks without the value come last."),
-            _filter("limit", Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)], "Tasks on the page, 20 by default."),
+            _filter(
+                "sort",
+                Sort,
+                "The order; `-` is descending, `-added` the default. `added`: the order in which tasks came into the log; "
+                "`created`, `due`: by `created_at` and `due_at`; ties are in the order added. Tasks without the value come "
+                "last.",
+            ),
+            _filter("limit", Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)], "Tasks on the page at the most, 20 by default."),
             _filter("cursor", str, "`next_cursor` of the page before; the other parameters must be the same."),
             MIN_POSITION,
             PREFER_WAIT,
         ],
-        response_headers={200: X_POSITION},
+        response_headers={200: X_POSITION | LINK},
     ),
 )
 async def list_tasks(request: AnyRequest) -> ASGIApp:
@@ -188,20 +204,26 @@ async def list_tasks(request: AnyRequest) -> ASGIApp:
     if not request.scope["query_string"]:
         return await _first_page(request, Wait())
     query = query_of(request, *LIST_PARAMETERS, "limit", "cursor", "min_position")
-    wait = wait_of(request, query)
+    wait = await freshness(request, query)
     if query.keys() <= _DEFAULT_LIST:
         return await _first_page(request, wait)
-    limit = integer(query, "limit", PAGE_SIZE, 1, LIMIT_MAX)
+    return await _page(request, query, wait)
+
+
+async def _page(request: AnyRequest, query: dict[str, list[str]], wait: Wait) -> Answer:
+    room = room_of(request, query, PAGE_SIZE, LIMIT_MAX)
     wanted = _task_query(query)
     user, signer = principal(request), _signer(request)
     bound = msgspec.msgpack.encode(wanted)
     cursor = one(query, "cursor")
     after = signer.read(user.workspace_id, bound, cursor) if cursor else None
-    page = await log_of(request).reads.find(user.workspace_id, wanted, after, limit, wait)
+    page = await log_of(request).reads.find(user.workspace_id, wanted, after, room, wait)
     following = signer.sign(user.workspace_id, bound, page.after) if page.after else None
-    return Answer(_page_body(b"[" + b",".join(page.items) + b"]", following), page.position)
+    body = page_body(b"[" + b",".join(page.items) + b"]", following, following is not None)
+    return Answer(body, page.position, 200, next_page(request.scope, following))
 
 
+_LIST_SCOPE: Final = {"path": "/api/v1/tasks", "query_string": b""}
 _DEFAULT_LIST: Final = {"min_position"}
 _DEFAULT_BOUND: Final = msgspec.msgpack.encode(TaskQuery())
 
@@ -209,21 +231,19 @@ _DEFAULT_BOUND: Final = msgspec.msgpack.encode(TaskQuery())
 async def _first_page(request: AnyRequest, wait: Wait) -> Answer:
     workspace = principal(request).workspace_id
     page = await log_of(request).reads.first_page(workspace, wait)
-    return Answer(_first_page_body(_signer(request), workspace, page), page.position)
+    if len(page.items) > resources(request).settings.max_answer_bytes:
+        return await _page(request, {}, wait)
+    body, headers = _first_page_body(_signer(request), workspace, page)
+    return Answer(body, page.position, 200, headers)
 
 
 @lru_cache(maxsize=256)
-def _first_page_body(signer: CursorSigner, workspace: UUID, page: HotPage) -> bytes:
+def _first_page_body(signer: CursorSigner, workspace: UUID, page: HotPage) -> tuple[bytes, Headers]:
     """Kept, because who asks at the same time gets the same page."""
     if page.last_created_position is None:
-        return _page_body(page.items, None)
-    end = ListCursor(None, page.last_created_position)
-    return _page_body(page.items, signer.sign(workspace, _DEFAULT_BOUND, end))
-
-
-def _page_body(items: bytes, cursor: str | None) -> bytes:
-    following = b"null" if cursor is None else b'"%s"' % cursor.encode()
-    return b'{"items":%s,"next_cursor":%s}' % (items, following)
+        return page_body(page.items, None, False), ()
+    cursor = signer.sign(workspace, _DEFAULT_BOUND, ListCursor(None, page.last_created_position))
+    return page_body(page.items, cursor, True), next_page(_LIST_SCOPE, cursor)
 
 
 def _signer(request: AnyRequest) -> CursorSigner:
@@ -241,6 +261,8 @@ def _task_query(query: dict[str, list[str]]) -> TaskQuery:
             found[name] = query.get(name, [])
         elif (text := one(query, name)) is not None:
             found[name] = text
+    if len(terms(str(found.get("q", "")))) > TERMS_MAX:
+        raise BadRequest(400, "invalid_parameter", f"q takes up to {TERMS_MAX} words or parts of words", "q")
     for name in ("assignee", "created_by"):
         if isinstance(identifier := found.get(name), str):
             found[name] = required_uuid(identifier, name)
@@ -281,5 +303,5 @@ class TaskCounts(msgspec.Struct, frozen=True):
 async def count_tasks(request: AnyRequest) -> ASGIApp:
     """GET /tasks/counts."""
     query = query_of(request, "min_position")
-    counts, position = await log_of(request).reads.counts(principal(request).workspace_id, wait_of(request, query))
+    counts, position = await log_of(request).reads.counts(principal(request).workspace_id, await freshness(request, query))
     return Answer(msgspec.json.encode(msgspec.convert(counts, TaskCounts)), position)

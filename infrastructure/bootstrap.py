@@ -11,6 +11,7 @@ from application.accounts import Accounts, Lifetimes
 from application.command_handler import CommandHandler
 from infrastructure.accounts_store import PostgresAccountStore
 from infrastructure.applied_positions import AppliedPositions
+from infrastructure.change_watch import ChangeWatch
 from infrastructure.event_store import PostgresEventStore
 from infrastructure.fair_queue import QueueBounds
 from infrastructure.head_publisher import HeadPublisher
@@ -39,6 +40,7 @@ class LogResources:
         self.reads = reads
         self.heads: HeadPublisher
         self.positions: AppliedPositions
+        self.news: ChangeWatch
 
 
 class Resources:
@@ -126,6 +128,8 @@ async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accoun
     handler = CommandHandler(store, lambda workspace: _members_of(accounts_pool, workspace))
     log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions, watch))
     log.heads, log.positions = heads, positions
+    log.news = ChangeWatch(reads_pool, positions)
+    stack.push_async_callback(log.news.close)
     return log
 
 

@@ -107,6 +107,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_seconds: Annotated[
         int, Meta(ge=86_400, description="Life of what is kept for an Idempotency-Key; at least a day")
     ] = 604_800
+    max_answer_bytes: Annotated[
+        int, Meta(ge=65_536, description="Bytes of the items of one list answer; what does not fit is on the next page")
+    ] = 1_048_576
+    long_poll_seconds: Annotated[
+        float, Meta(ge=0, le=300, description="How long `changes` may wait for news, at the most, when it is asked to")
+    ] = 30.0
     wait_seconds: Annotated[
         float, Meta(ge=0, le=300, description="How long a read with `min_position` waits before it answers 503")
     ] = 5.0

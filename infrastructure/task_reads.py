@@ -13,14 +13,15 @@ from application.ports import LogUnavailable
 from infrastructure.applied_positions import AppliedPositions
 from infrastructure.event_rows import HEAD
 from infrastructure.hot_reader import HotReader, HotUnavailable
-from infrastructure.log_places import AheadOfLog
+from infrastructure.log_places import AheadOfLog, Place, require_place
 from infrastructure.log_watch import LogWatch
 from infrastructure.postgres import AsyncPool, is_of_another_release
 from infrastructure.together import Shared, Together
 from infrastructure.unavailable import Unavailable
 from projections import HOT
+from projections.bounds import Room
 from projections.hot_tasks import PAGE_SIZE, HotPage, read_task
-from projections.task_history import Entries, changes_after, history_of
+from projections.task_history import Entries, changes_after, changes_with_tasks, history_of
 from projections.task_list import ListCursor, Page, TaskQuery, count_tasks, find_tasks, get_tasks
 
 T = TypeVar("T")
@@ -116,17 +117,23 @@ class TaskReads:
             lambda: self._hot.counts(workspace_id), lambda: self._counts.ask(workspace_id), _second, wait
         )
 
-    async def find(self, workspace_id: UUID, query: TaskQuery, after: ListCursor | None, limit: int, wait: Wait) -> Page:
+    async def find(self, workspace_id: UUID, query: TaskQuery, after: ListCursor | None, room: Room, wait: Wait) -> Page:
         """A page of any list, from Postgres."""
-        return await self.read("task_list", lambda c: find_tasks(c, workspace_id, query, after, limit), wait)
+        return await self.read("task_list", lambda c: find_tasks(c, workspace_id, query, after, room), wait)
 
-    async def history(self, workspace_id: UUID, task_id: UUID, after_version: int, limit: int, wait: Wait) -> Entries:
+    async def history(self, workspace_id: UUID, task_id: UUID, after_version: int, room: Room, wait: Wait) -> Entries:
         """A task's timeline after a version."""
-        return await self.read("task_history", lambda c: history_of(c, workspace_id, task_id, after_version, limit), wait)
+        return await self.read("task_history", lambda c: history_of(c, workspace_id, task_id, after_version, room), wait)
 
-    async def changes(self, workspace_id: UUID, after: int, limit: int, wait: Wait) -> Entries:
-        """The workspace's timeline after a position."""
-        return await self.read("task_history", lambda c: changes_after(c, workspace_id, after, limit), wait)
+    async def changes(self, workspace_id: UUID, after: Place, room: Room, wait: Wait, with_tasks: bool = False) -> Entries:
+        """The workspace's timeline after a place in the log; may raise AnotherHistory."""
+        query = changes_with_tasks if with_tasks else changes_after
+
+        async def ask(connection: Connection) -> Entries:
+            await require_place(connection, after, "after")
+            return await query(connection, workspace_id, after.position, room)
+
+        return await self.read("task_history", ask, wait)
 
     async def read(self, projection: str, ask: Callable[[Connection], Awaitable[P]], wait: Wait) -> P:
         """Any answer of a read model in Postgres, not older than `wait` allows."""
@@ -164,7 +171,7 @@ class TaskReads:
 
     async def _first_page(self, workspace_id: UUID) -> HotPage:
         async with self.connection() as connection:
-            page = await find_tasks(connection, workspace_id, TaskQuery(), None, PAGE_SIZE)
+            page = await find_tasks(connection, workspace_id, TaskQuery(), None, Room(PAGE_SIZE))
         items = b"[" + b",".join(page.items) + b"]"
         return HotPage(items, page.after.created_position if page.after else None, page.position)
 

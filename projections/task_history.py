@@ -7,8 +7,10 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from psycopg.sql import SQL, Composed
 
 from domain.task import Task
+from projections.bounds import Room, within_room
 from projections.changes import Change
 
 _encode = msgspec.json.Encoder().encode
@@ -98,46 +100,84 @@ class TaskHistory:
 
 
 class Entries(msgspec.Struct, frozen=True):
-    """Timeline entries as JSON, ready to be sent, and the position that they reflect. `last` is the last entry's key."""
+    """Timeline entries as JSON, ready to be sent, and the position that they reflect.
+
+    `last` is the key of the last one (0 without any), `more` whether others follow it. `digits` are those of the event at which
+    a follower stands who has read them all: at `position`, or where he began if that is further.
+    """
 
     items: list[bytes]
     last: int
     position: int
+    more: bool
+    digits: str | None
 
 
 async def history_of(
-    connection: psycopg.AsyncConnection[Any],
-    workspace_id: UUID,
-    task_id: UUID,
-    after_version: int,
-    limit: int,
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, task_id: UUID, after_version: int, room: Room
 ) -> Entries:
     """A task's entries after a version, oldest first; `last` is a version."""
-    return await _entries(
-        connection,
-        "SELECT c.position, h.version, h.entry FROM checkpoints c LEFT JOIN LATERAL ("
-        "SELECT version, entry FROM task_history WHERE task_id = %s AND workspace_id = %s AND version > %s "
-        "ORDER BY version LIMIT %s) h ON true WHERE c.projection = 'task_history'",
-        (task_id, workspace_id, after_version, limit),
-        after_version,
-    )
+    places = {"task": task_id, "workspace": workspace_id, "after": after_version, "began": 0}
+    return await _entries(connection, _HISTORY, places, room)
 
 
-async def changes_after(connection: psycopg.AsyncConnection[Any], workspace_id: UUID, after: int, limit: int) -> Entries:
+async def changes_after(connection: psycopg.AsyncConnection[Any], workspace_id: UUID, after: int, room: Room) -> Entries:
     """The workspace's entries after a global position, in order; `last` is a position."""
-    return await _entries(
-        connection,
-        "SELECT c.position, h.position, h.entry FROM checkpoints c LEFT JOIN LATERAL ("
-        "SELECT position, entry FROM task_history WHERE workspace_id = %s AND position > %s "
-        "ORDER BY position LIMIT %s) h ON true WHERE c.projection = 'task_history'",
-        (workspace_id, after, limit),
-        after,
+    return await _entries(connection, _CHANGES, {"workspace": workspace_id, "after": after, "began": after}, room)
+
+
+async def changes_with_tasks(connection: psycopg.AsyncConnection[Any], workspace_id: UUID, after: int, room: Room) -> Entries:
+    """As `changes_after`, each entry with its `task` as it is at the answer's position, which is never before the entry.
+
+    The entries end where the list of tasks does; a task that it does not have is null.
+    """
+    places = {"workspace": workspace_id, "after": after, "began": after}
+    return await _entries(connection, _CHANGES_WITH_TASKS, places, room)
+
+
+def _query(projections: str, rows: str) -> Composed:
+    return SQL(
+        "SELECT c.position, e.hash, h.key, h.body, h.found, h.task, h.with_task "
+        "FROM (SELECT min(position) AS position FROM checkpoints WHERE projection IN ({projections})) c "
+        "LEFT JOIN events e ON e.notification_id = greatest(c.position, %(began)s) LEFT JOIN LATERAL ({rows}) h ON true"
+    ).format(projections=SQL(projections), rows=within_room(SQL(rows), SQL("key")))
+
+
+_PLAIN: Final = "entry AS body, octet_length(entry) AS size, NULL::bytea AS task, false AS with_task FROM task_history"
+_HISTORY: Final = _query(
+    "'task_history'",
+    f"SELECT version AS key, {_PLAIN} WHERE task_id = %(task)s AND workspace_id = %(workspace)s AND version > %(after)s "
+    "ORDER BY version LIMIT %(rows)s + 1",
+)
+_CHANGES: Final = _query(
+    "'task_history'",
+    f"SELECT position AS key, {_PLAIN} WHERE workspace_id = %(workspace)s AND position > %(after)s "
+    "ORDER BY position LIMIT %(rows)s + 1",
+)
+_CHANGES_WITH_TASKS: Final = _query(
+    "'task_history', 'task_list'",
+    "SELECT h.position AS key, h.entry AS body, octet_length(h.entry) + coalesce(octet_length(t.detail), 0) AS size, "
+    "t.detail AS task, true AS with_task FROM task_history h "
+    "LEFT JOIN task_list t ON t.task_id = h.task_id AND t.workspace_id = h.workspace_id "
+    "WHERE h.workspace_id = %(workspace)s AND h.position > %(after)s AND h.position <= c.position "
+    "ORDER BY h.position LIMIT %(rows)s + 1",
+)
+
+
+async def _entries(connection: psycopg.AsyncConnection[Any], query: Composed, places: dict[str, Any], room: Room) -> Entries:
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(query, {**places, "rows": room.rows, "octets": room.octets}, prepare=True)
+    answered = await cursor.fetchall()
+    position, event_hash = answered[0][:2]
+    found = [row for row in answered if row[2] is not None]
+    return Entries(
+        [_with_task(row[3], row[5]) if row[6] else row[3] for row in found],
+        found[-1][2] if found else 0,
+        position,
+        bool(found) and found[0][4] > len(found),
+        event_hash[:4].hex() if event_hash else None,
     )
 
 
-async def _entries(connection: psycopg.AsyncConnection[Any], query: str, parameters: tuple[object, ...], start: int) -> Entries:
-    cursor = connection.cursor(binary=True)
-    await cursor.execute(query.encode(), parameters, prepare=True)
-    rows = await cursor.fetchall()
-    found = [row for row in rows if row[2] is not None]
-    return Entries([row[2] for row in found], found[-1][1] if found else start, rows[0][0])
+def _with_task(entry: bytes, task: bytes | None) -> bytes:
+    return b'%s,"task":%s}' % (entry[:-1], task or b"null")

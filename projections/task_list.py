@@ -10,9 +10,11 @@ import psycopg
 from psycopg.sql import SQL, Composed
 
 from domain.task_values import Priority, Status
+from projections.bounds import Room, within_room
 from projections.changes import Change
 from projections.task_document import TaskDocument
 from projections.task_views import detail_json, summary_json
+from projections.words import lexemes, terms, tsquery
 
 PRIORITY_RANK: Final[dict[str, int]] = {"none": 0, "low": 1, "medium": 2, "high": 3, "urgent": 4}
 
@@ -20,11 +22,12 @@ _COLUMNS = (
     "task_id, workspace_id, created_position, created_at, created_by, status, priority, due_at, deleted, terms, words, "
     "version, position, summary, detail"
 )
-# Terms travel as one text a row (arrays of arrays must be rectangular); words go through to_tsvector on the way in.
+# Terms and words travel as one text a row each: arrays of arrays must be rectangular.
 _UPSERT: Final = f"""
 INSERT INTO task_list ({_COLUMNS})
 SELECT t.task_id, t.workspace_id, t.created_position, t.created_at, t.created_by, t.status, t.priority, t.due_at, t.deleted,
-       string_to_array(t.terms, E'\\n'), to_tsvector('simple', t.words), t.version, t.position, t.summary, t.detail
+       string_to_array(t.terms, E'\\n'), array_to_tsvector(string_to_array(t.words, E'\\n')), t.version, t.position,
+       t.summary, t.detail
 FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::timestamptz[], %b::uuid[], %b::text[], %b::smallint[],
             %b::timestamptz[], %b::boolean[], %b::text[], %b::text[], %b::bigint[], %b::bigint[], %b::bytea[], %b::bytea[])
     AS t({_COLUMNS})
@@ -73,7 +76,7 @@ def _row(document: TaskDocument) -> tuple[object, ...]:
         task.due_at,
         task.deleted,
         "\n".join(terms),
-        f"{task.title} {task.description}",
+        "\n".join(lexemes(task.title, task.labels, task.description)),
         document.version,
         document.position,
         summary_json(document),
@@ -81,11 +84,12 @@ def _row(document: TaskDocument) -> tuple[object, ...]:
     )
 
 
-Sort = Literal["created", "-created", "due", "-due", "priority", "-priority"]
+Sort = Literal["added", "-added", "created", "-created", "due", "-due", "priority", "-priority"]
+"""`added`: as tasks came into the log, which is what Redis keeps; `created`: by when they were, imported ones long ago."""
 
 
 class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which tasks of a workspace, in which order. Filters are joined by AND; `q` are words, the last one may be a prefix."""
+    """Which tasks of a workspace, in which order. Filters are joined by AND; `q`: see `words.terms`."""
 
     status: tuple[Status, ...] = ()
     priority: tuple[Priority, ...] = ()
@@ -98,7 +102,7 @@ class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created_before: datetime | None = None
     q: str | None = None
     deleted: bool = False
-    sort: Sort = "-created"
+    sort: Sort = "-added"
 
 
 class ListCursor(msgspec.Struct, frozen=True, array_like=True):
@@ -121,9 +125,9 @@ async def find_tasks(
     workspace_id: UUID,
     query: TaskQuery,
     after: ListCursor | None,
-    limit: int,
+    room: Room,
 ) -> Page:
-    """The page of `limit` tasks that follows `after`. Rows and position come from one snapshot."""
+    """The page that follows `after` and fits into the room. Rows and position come from one snapshot."""
     column, descending = _order(query.sort)
     conditions, parameters = _conditions(workspace_id, query)
     if after is not None:
@@ -131,66 +135,69 @@ async def find_tasks(
         conditions.append(condition)
         parameters.update(values)
     direction = SQL("DESC") if descending else SQL("ASC")
-    statement = SQL(
-        "SELECT c.position, t.summary, t.created_position, t.sort_value FROM checkpoints c LEFT JOIN LATERAL ("
-        "SELECT summary, created_position, {column} AS sort_value FROM task_list WHERE {conditions} "
-        "ORDER BY {order} LIMIT %(limit)s) t ON true WHERE c.projection = 'task_list'"
+    rows_of_page = SQL(
+        "SELECT summary AS body, octet_length(summary) AS size, created_position, {column} AS sort_value "
+        "FROM task_list WHERE {conditions} "
+        "ORDER BY {order} LIMIT %(rows)s + 1"
     ).format(
         column=column or SQL("NULL::bigint"),
         conditions=SQL(" AND ").join(conditions),
         order=_ORDERS[query.sort.removeprefix("-")].format(direction=direction),
     )
+    order = SQL("sort_value {d} NULLS LAST, created_position {d}").format(d=direction)
+    statement = SQL(
+        "SELECT c.position, t.body, t.created_position, t.sort_value, t.found FROM checkpoints c "
+        "LEFT JOIN LATERAL ({rows}) t ON true WHERE c.projection = 'task_list'"
+    ).format(rows=within_room(rows_of_page, order))
     cursor = connection.cursor(binary=True)
-    await cursor.execute(statement, {**parameters, "limit": limit + 1}, prepare=True)
+    await cursor.execute(statement, {**parameters, "rows": room.rows, "octets": room.octets}, prepare=True)
     rows = await cursor.fetchall()
     found = [row for row in rows if row[1] is not None]
-    more = len(found) > limit
-    found = found[:limit]
+    more = bool(found) and found[0][4] > len(found)
     last = ListCursor(found[-1][3], found[-1][2]) if more else None
     return Page([row[1] for row in found], last, rows[0][0])
 
 
 # As the indexes have it: only due dates can be missing.
 _ORDERS: Final = {
-    "created": SQL("created_position {direction}"),
+    "added": SQL("created_position {direction}"),
+    "created": SQL("created_at {direction}, created_position {direction}"),
     "due": SQL("due_at {direction} NULLS LAST, created_position {direction}"),
     "priority": SQL("priority {direction}, created_position {direction}"),
 }
 
 
 def _order(sort: Sort) -> tuple[SQL | None, bool]:
-    columns = {"created": None, "due": SQL("due_at"), "priority": SQL("priority")}
+    columns = {"added": None, "created": SQL("created_at"), "due": SQL("due_at"), "priority": SQL("priority")}
     return columns[sort.removeprefix("-")], sort.startswith("-")
 
 
 def _conditions(workspace_id: UUID, query: TaskQuery) -> tuple[list[SQL | Composed], dict[str, object]]:
-    terms = [label_term(workspace_id, label) for label in query.label]
+    named = [label_term(workspace_id, label) for label in query.label]
     if query.assignee:
-        terms.append(assignee_term(workspace_id, query.assignee))
+        named.append(assignee_term(workspace_id, query.assignee))
+    asked = terms(query.q or "")
     wanted: list[tuple[SQL, str, object]] = [
         (SQL("status = ANY(%(status)s)"), "status", list(query.status)),
         (SQL("priority = ANY(%(priority)s)"), "priority", [PRIORITY_RANK[p] for p in query.priority]),
-        (SQL("terms @> %(terms)s"), "terms", terms),
+        (SQL("terms @> %(terms)s"), "terms", named),
         (SQL("created_by = %(created_by)s"), "created_by", query.created_by),
         (SQL("due_at >= %(due_from)s"), "due_from", query.due_from),
         (SQL("due_at < %(due_before)s"), "due_before", query.due_before),
         (SQL("created_at >= %(created_from)s"), "created_from", query.created_from),
         (SQL("created_at < %(created_before)s"), "created_before", query.created_before),
-        (SQL("words @@ to_tsquery('simple', %(q)s)"), "q", _search_words(query.q)),
+        (SQL("words @@ %(q)s::tsquery"), "q", tsquery(asked)),
     ]
     conditions: list[SQL | Composed] = [SQL("workspace_id = %(workspace)s"), SQL("deleted = %(deleted)s")]
     parameters: dict[str, object] = {"workspace": workspace_id, "deleted": query.deleted}
     for condition, name, value in wanted:
-        if value not in (None, []):
+        if value not in (None, [], ""):
             conditions.append(condition)
             parameters[name] = value
+    if query.q is not None and not asked:
+        # No word at all is in no task.
+        conditions.append(SQL("false"))
     return conditions, parameters
-
-
-def _search_words(text: str | None) -> str | None:
-    """Words joined by AND, the last one as a prefix; quoted, so that no operator of the query language gets through."""
-    words = ["'" + word.replace("\\", "\\\\").replace("'", "''") + "'" for word in (text or "").split()]
-    return " & ".join(words) + ":*" if words else None
 
 
 def _beyond(column: SQL | None, descending: bool, after: ListCursor) -> tuple[SQL | Composed, dict[str, object]]:

@@ -129,6 +129,10 @@ class Api:
         content = b"".join(body.get("body", b"") for body in bodies)
         return start, content
 
+    def begin(self, request: httpx.Request) -> Future[httpx.Response]:
+        """An exchange that goes on while the test does."""
+        return asyncio.run_coroutine_threadsafe(self._client.send(request), self._loop)
+
     def together(self, requests: list[httpx.Request]) -> list[httpx.Response]:
         """Several exchanges at once."""
 

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.task_events import TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRenamed, TaskStarted
-from tests.api_world import Api, User, World, problem
+from tests.api_world import ROOT, Api, User, World, problem
 
 LIFE: tuple[TaskEvent, ...] = (TaskCreated("one"), TaskRenamed("two", reason="clearer"), TaskStarted(), TaskCompleted())
 
@@ -31,7 +31,8 @@ def test_a_history_tells_who_when_why_and_what_changed(user: User) -> None:
     assert items[1]["changes"] == [{"field": "title", "before": "one", "after": "two"}]
     assert items[3]["changes"] == [{"field": "status", "before": "in_progress", "after": "completed"}]
     assert [item["hash"] for item in items] == [record.hash.hex() for record in user.api.events(task)]
-    assert answer.json()["next_after"] is None
+    assert (answer.json()["next_cursor"], answer.json()["has_more"]) == (None, False)
+    assert "link" not in answer.headers
 
 
 def test_a_history_is_read_in_pages(user: User) -> None:
@@ -39,13 +40,16 @@ def test_a_history_is_read_in_pages(user: User) -> None:
     user.api.catch_up()
     whole = user.get(f"/tasks/{task}/history").json()["items"]
     walked: list[dict[str, Any]] = []
-    after: int | None = 0
-    while after is not None:
-        page = user.get(f"/tasks/{task}/history?limit=3&after_version={after}").json()
+    path: str | None = f"/tasks/{task}/history?limit=3"
+    while path is not None:
+        answer = user.get(path)
+        page = answer.json()
         walked += page["items"]
-        after = page["next_after"]
+        assert page["has_more"] == (page["next_cursor"] is not None) == ("link" in answer.headers)
+        path = answer.links["next"]["url"].removeprefix(ROOT) if page["has_more"] else None
     assert walked == whole
-    assert user.get(f"/tasks/{task}/history?after_version=4").json() == {"items": [], "next_after": None}
+    assert user.get(f"/tasks/{task}/history?after_version=4").json() == {"items": [], "next_cursor": None, "has_more": False}
+    problem(user.get(f"/tasks/{task}/history?cursor=4"), 400, "invalid_cursor", "cursor")
 
 
 def test_the_history_of_somebody_elses_task_is_that_of_a_missing_one(user: User, world: World) -> None:
@@ -65,30 +69,84 @@ def test_following_the_changes_yields_the_whole_history_once(user: User, world: 
     world.eve.record(TaskCreated("theirs"))
     user.api.catch_up()
     seen: list[tuple[int, str]] = []
-    after, more = 0, True
+    after, more = "0", True
     while more:
         feed = user.get(f"/changes?limit={limit}&after={after}").json()
         seen += [(item["position"], item["task_id"]) for item in feed["items"]]
-        after, more = feed["next_after"], feed["has_more"]
+        after, more = feed["next_cursor"], feed["has_more"]
     expected = [(record.position, str(task)) for task in tasks for record in user.api.events(task)]
     assert seen == sorted(expected)
-    assert after == user.api.head()
+    assert after.split(".")[0] == str(user.api.head())
 
 
 def test_a_follower_who_has_everything_finds_only_what_is_new(user: User) -> None:
     user.record(*LIFE)
     user.api.catch_up()
-    after = user.get("/changes").json()["next_after"]
-    assert user.get(f"/changes?after={after}").json() == {"items": [], "next_after": after, "has_more": False}
+    after = user.get("/changes").json()["next_cursor"]
+    assert user.get(f"/changes?after={after}").json() == {"items": [], "next_cursor": after, "has_more": False}
+    assert user.get(f"/changes?after={after.split('.')[0]}").json()["next_cursor"] == after
     task = user.task("new")
     user.api.catch_up()
     [item] = user.get(f"/changes?after={after}").json()["items"]
     assert item["task_id"] == str(task)
 
 
-def test_a_follower_ahead_of_the_log_is_not_sent_back(user: User) -> None:
-    far = user.api.head() + 1000
-    assert user.get(f"/changes?after={far}").json() == {"items": [], "next_after": far, "has_more": False}
+def test_a_follower_ahead_of_the_log_is_told_so(user: User) -> None:
+    user.task()
+    for after in (user.api.head() + 1, user.api.head() + 1000, f"{user.api.head() + 1}.0a1b2c3d"):
+        problem(user.get(f"/changes?after={after}"), 422, "position_in_the_future", "after")
+
+
+def test_a_follower_of_another_history_is_told_so(user: User) -> None:
+    task = user.task()
+    [record] = user.api.events(task)
+    other = f"{int(record.hash.hex()[:8], 16) ^ 1:08x}"
+    for path in (f"/changes?after={record.position}.{other}", f"/tasks?min_position={record.position}.{other}"):
+        refused = problem(user.get(path), 409, "another_history", path.split("?")[1].split("=")[0])
+        assert "start `changes` from after=0" in refused["detail"]
+    user.api.catch_up()
+    good = f"{record.position}.{record.hash.hex()[:8]}"
+    assert user.get(f"/tasks?min_position={good}").json()["items"][0]["id"] == str(task)
+
+
+@pytest.mark.parametrize("after", ["", "-1", "1.", "1.5", "1.0a1b2c3", "1.0A1B2C3D", "1.0a1b2c3d0", "9" * 20, "x", "\u0661"])
+def test_an_after_that_names_no_place_is_refused(user: User, after: str) -> None:
+    problem(user.get("/changes", params={"after": after}), 400, "invalid_parameter", "after")
+
+
+def test_changes_carry_the_whole_task_where_they_are_asked_to(user: User) -> None:
+    task = user.task("one")
+    user.post(f"/tasks/{task}/rename", {"title": "two"})
+    user.api.catch_up()
+    plain, carried = user.get("/changes").json()["items"], user.get("/changes?include=task").json()["items"]
+    assert [item for item in plain if "task" in item] == []
+    shown = user.get(f"/tasks/{task}").json()
+    assert [item.pop("task") for item in carried] == [shown] * len(plain)
+    assert carried == plain
+    problem(user.get("/changes?include=tasks"), 400, "invalid_parameter", "include")
+
+
+def test_who_waits_for_changes_is_answered_when_there_are_some(user: User, world: World) -> None:
+    api = user.api
+    api.catch_up()
+    after = user.get("/changes").json()["next_cursor"]
+    waiting = api.begin(api.build("GET", f"{ROOT}/changes?after={after}", headers=user.headers | {"Prefer": "wait=30"}))
+    world.ada.task("somebody else's")
+    api.catch_up()
+    assert not waiting.done()
+    task = user.task("news")
+    api.catch_up()
+    [item] = waiting.result(20).json()["items"]
+    assert item["task_id"] == str(task)
+
+
+def test_who_waits_for_changes_in_vain_gets_an_empty_answer(user: User) -> None:
+    user.task()
+    user.api.catch_up()
+    after = user.get("/changes").json()["next_cursor"]
+    answer = user.get(f"/changes?after={after}", headers={"Prefer": "wait=1"})
+    assert answer.json() == {"items": [], "next_cursor": after, "has_more": False}
+    assert answer.headers["preference-applied"] == "wait=1"
 
 
 def test_a_task_is_shown_as_each_of_its_versions_left_it(user: User) -> None:

@@ -57,7 +57,7 @@ def expected(tasks: list[dict[str, Any]], sort: str) -> list[str]:
     sign = -1 if sort.startswith("-") else 1
     number = {task["id"]: int(task["title"].split()[1]) for task in tasks}
     match sort.removeprefix("-"):
-        case "created":
+        case "added" | "created":
             ordered = sorted(tasks, key=lambda task: sign * number[task["id"]])
         case "priority":
             ordered = sorted(tasks, key=lambda t: (sign * PRIORITIES.index(t["priority"]), sign * number[t["id"]]))
@@ -77,7 +77,7 @@ def test_the_pages_together_are_the_list_in_order(lister: User, sort: str, limit
 def test_the_first_page_of_the_default_list_leads_into_the_rest(lister: User) -> None:
     walked = [task["id"] for page in pages(lister, "") for task in page]
     assert len(walked) == len(set(walked)) == 60
-    assert walked == expected(lister.get("/tasks?limit=100").json()["items"], "-created")
+    assert walked == expected(lister.get("/tasks?limit=100").json()["items"], "-added")
 
 
 def test_tasks_created_while_walking_are_neither_repeated_nor_in_the_way(api: Api) -> None:
@@ -228,8 +228,8 @@ def test_lists_and_counts_are_those_of_the_own_workspace(filtered: tuple[User, d
     assert counts == {"open": 1, "in_progress": 1, "completed": 1, "cancelled": 1, "deleted": 1}
     nobody = world.api.register("nobody")
     assert nobody.get("/tasks/counts").json() == dict.fromkeys(counts, 0)
-    assert nobody.get("/tasks").json() == {"items": [], "next_cursor": None}
-    assert nobody.get("/tasks?sort=due").json() == {"items": [], "next_cursor": None}
+    assert nobody.get("/tasks").json() == {"items": [], "next_cursor": None, "has_more": False}
+    assert nobody.get("/tasks?sort=due").json() == {"items": [], "next_cursor": None, "has_more": False}
 
 
 def test_the_list_from_redis_is_that_from_postgres(lister: User) -> None:

@@ -8,6 +8,7 @@ import pytest
 from domain.task_events import TaskCreated, TaskRenamed
 from infrastructure.projecting import LogProjecting
 from projections import ALL, HOT, TABLES
+from projections.bounds import Room
 from projections.task_history import changes_after
 from tests.generated_history import append_history
 from tests.log_world import HOME, LOG, World, number
@@ -107,7 +108,7 @@ def test_a_message_alone_finds_another_history_before_it_builds_upon_it(world: W
     after.run("tables")
     after.run("hot")
     after.close()
-    entries = world.ask(lambda connection: changes_after(connection, HOME, 0, 10)).items
+    entries = world.ask(lambda connection: changes_after(connection, HOME, 0, Room(10))).items
     assert len(entries) == 3
     assert not any(b"Lost" in entry for entry in entries)
     assert b"Lost" not in b"".join(bytes(str(value), "utf8") for value in world.hot_dump().values())

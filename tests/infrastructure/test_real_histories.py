@@ -255,6 +255,6 @@ def _flow(database_url: str, workspace_id: UUID) -> FlowMetrics:
     async def ask() -> FlowMetrics:
         reader: psycopg.AsyncConnection[tuple[object, ...]] = await connect(database_url, log_schema("main"))
         async with reader:
-            return await flow_metrics(reader, workspace_id, date(2005, 1, 1), date(2015, 1, 1))
+            return await flow_metrics(reader, workspace_id, date(2005, 1, 1), date(2015, 1, 1), date(2015, 1, 1))
 
     return asyncio.run(ask())

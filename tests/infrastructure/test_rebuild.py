@@ -11,11 +11,13 @@ import pytest
 
 import infrastructure.event_codec
 from domain.task_events import TaskCreated, TaskRenamed
+from infrastructure.log_places import Place
 from infrastructure.postgres import conninfo
 from infrastructure.projecting import LogProjecting
 from infrastructure.rebuild import rebuild, rebuild_all
 from infrastructure.task_reads import Wait
 from projections import ALL, HOT, TABLES
+from projections.bounds import Room
 from projections.engine import Hold
 from projections.flow import FlowMetrics, flow_metrics
 from projections.hot_tasks import HotKeys
@@ -115,13 +117,13 @@ async def _read_until(world: World, build: Callable[[], None]) -> None:
     async with open_reading(world) as reading:
         building = asyncio.create_task(asyncio.to_thread(build))
         while not building.done():
-            found = await reading.reads.find(HOME, TaskQuery(), None, 10_000, Wait())
+            found = await reading.reads.find(HOME, TaskQuery(), None, Room(10_000, 10**8), Wait())
             grows("list", len(found.items), found.position)
-            history = await reading.reads.changes(HOME, 0, 10_000, Wait())
+            history = await reading.reads.changes(HOME, Place(0), Room(10_000, 10**8), Wait())
             grows("history", len(history.items), history.position)
             async with reading.reads.connection() as connection:
                 today = datetime.now(UTC).date()
-                metrics = await flow_metrics(connection, HOME, today, today)
+                metrics = await flow_metrics(connection, HOME, today, today, today)
                 grows("flow", metrics.days[0].created, metrics.position)
                 assert metrics.days[0].created >= 30
             task, _ = await reading.reads.task(HOME, number(2001), Wait())
@@ -164,7 +166,7 @@ def test_a_read_of_several_queries_sees_one_state_while_its_tables_are_switched(
         async with await InterruptedReader.connect(conninfo(world.database_url, SCHEMA), autocommit=True) as connection:
             connection.interrupt = interrupt
             today = datetime.now(UTC).date()
-            return await flow_metrics(connection, HOME, today, today)
+            return await flow_metrics(connection, HOME, today, today, today)
 
     metrics = asyncio.run(read())
     thread.join()

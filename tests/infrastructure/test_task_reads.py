@@ -12,11 +12,13 @@ from application.ports import LogUnavailable
 from domain.task_events import TaskCreated, TaskRenamed
 from infrastructure.hot_reader import HotUnavailable
 from infrastructure.local_services import LocalServices
+from infrastructure.log_places import AheadOfLog, Place
 from infrastructure.projecting import LogProjecting
 from infrastructure.rebuild import rebuild
 from infrastructure.redis_client import applied_channel
-from infrastructure.task_reads import AheadOfLog, NotYetApplied, Wait
+from infrastructure.task_reads import NotYetApplied, Wait
 from projections import HOT
+from projections.bounds import Room
 from projections.flow import flow_metrics
 from projections.hot_tasks import HotKeys, HotPage
 from projections.task_list import TaskQuery
@@ -214,9 +216,9 @@ async def test_lists_and_histories_wait_for_their_own_read_models(filled: World,
         position = filled.record(number(3), TaskRenamed("Changed"))
         wait = Wait(position, PATIENT)
         waiting = [
-            asyncio.create_task(reading.reads.find(HOME, TaskQuery(q="changed"), None, 10, wait)),
-            asyncio.create_task(reading.reads.history(HOME, number(3), 0, 10, wait)),
-            asyncio.create_task(reading.reads.changes(HOME, 25, 10, wait)),
+            asyncio.create_task(reading.reads.find(HOME, TaskQuery(q="changed"), None, Room(10), wait)),
+            asyncio.create_task(reading.reads.history(HOME, number(3), 0, Room(10), wait)),
+            asyncio.create_task(reading.reads.changes(HOME, Place(25), Room(10), wait)),
             asyncio.create_task(reading.reads.read("flow", lambda c: flow_metrics(c, HOME, TODAY, TODAY, TODAY), wait)),
         ]
         await asyncio.wait(waiting, timeout=0.1)
@@ -252,7 +254,7 @@ async def test_a_lost_announcement_costs_only_a_look(filled: World) -> None:
         position = filled.record(number(3), TaskRenamed("Changed"))
         wait = Wait(position, PATIENT)
         hot = asyncio.create_task(reading.reads.task(HOME, number(3), wait))
-        table = asyncio.create_task(reading.reads.history(HOME, number(3), 0, 10, wait))
+        table = asyncio.create_task(reading.reads.history(HOME, number(3), 0, Room(10), wait))
         await asyncio.wait([hot, table], timeout=0.1)
         assert not hot.done()
         assert not table.done()
@@ -269,7 +271,7 @@ async def test_what_is_not_applied_in_time_is_refused_with_both_positions(filled
             await reading.reads.task(HOME, number(3), Wait(position, 0.05))
         assert (refused.value.position, refused.value.wanted) == (25, 26)
         with pytest.raises(NotYetApplied):
-            await reading.reads.find(HOME, TaskQuery(), None, 10, Wait(position, 0.05))
+            await reading.reads.find(HOME, TaskQuery(), None, Room(10), Wait(position, 0.05))
 
 
 async def test_a_redis_that_stays_behind_does_not_fail_a_read_that_postgres_can_answer(filled: World) -> None:
@@ -297,7 +299,7 @@ async def test_without_postgres_redis_still_serves_and_the_rest_says_so(filled: 
         try:
             assert await rows(reading) == 20
             with pytest.raises(LogUnavailable):
-                await reading.reads.find(HOME, TaskQuery(), None, 10, NOW)
+                await reading.reads.find(HOME, TaskQuery(), None, Room(10), NOW)
         finally:
             services.start_postgres()
 

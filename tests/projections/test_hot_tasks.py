@@ -12,6 +12,7 @@ from domain.task_events import (
     TaskRestored,
     TaskStarted,
 )
+from projections.bounds import Room
 from projections.hot_tasks import PAGE_SIZE, READ_PAGE, HotKeys, HotPage, read_checkpoint, read_page, read_task
 from projections.task_list import TaskQuery, count_tasks, find_tasks
 from projections.task_views import TaskSummary, detail_json, summary_json
@@ -110,6 +111,6 @@ def test_page_and_counters_agree_with_those_of_postgres(world: World) -> None:
         )
         world.record(number(100 + n), TaskCreated("Not ours"), workspace=ELSEWHERE)
     world.project()
-    table = world.ask(lambda connection: find_tasks(connection, HOME, TaskQuery(), None, PAGE_SIZE))
+    table = world.ask(lambda connection: find_tasks(connection, HOME, TaskQuery(), None, Room(PAGE_SIZE)))
     assert first_page(world).items == b"[" + b",".join(table.items) + b"]"
     assert counts(world) == world.ask(lambda connection: count_tasks(connection, HOME))[0]

@@ -26,6 +26,7 @@ from domain.task_events import (
     TaskStopped,
     TaskUnassigned,
 )
+from projections.bounds import Room
 from projections.task_history import Entries, HistoryEntry, changes_after, history_of
 from tests.log_world import ANA, BEN, ELSEWHERE, HOME, World, number
 
@@ -74,7 +75,7 @@ def entries(found: Entries) -> list[HistoryEntry]:
 
 
 def history(world: World, after: int = 0, limit: int = 100) -> list[HistoryEntry]:
-    return entries(world.ask(lambda connection: history_of(connection, HOME, TASK, after, limit)))
+    return entries(world.ask(lambda connection: history_of(connection, HOME, TASK, after, Room(limit))))
 
 
 def test_every_event_type_tells_the_fields_it_changed(world: World) -> None:
@@ -112,9 +113,9 @@ def test_a_timeline_is_read_in_pages_by_version(world: World) -> None:
     world.project()
     seen: list[int] = []
     while True:
-        found = world.ask(lambda connection: history_of(connection, HOME, TASK, seen[-1] if seen else 0, 4))
+        found = world.ask(lambda connection: history_of(connection, HOME, TASK, seen[-1] if seen else 0, Room(4)))
         if not found.items:
-            assert (found.last, found.position) == (19, 19)
+            assert (found.more, found.position) == (False, 19)
             break
         seen += [entry.version for entry in entries(found)]
         assert found.last == seen[-1]
@@ -125,14 +126,14 @@ def test_a_workspaces_changes_are_its_own_in_the_order_of_positions(world: World
     for n in range(1, 7):
         world.record(number(n), TaskCreated(f"{n}"), workspace=HOME if n % 2 else ELSEWHERE)
     world.project()
-    own = world.ask(lambda connection: changes_after(connection, HOME, 1, 100))
+    own = world.ask(lambda connection: changes_after(connection, HOME, 1, Room(100)))
     assert [entry.position for entry in entries(own)] == [3, 5]
-    assert (own.last, own.position) == (5, 6)
-    nothing = world.ask(lambda connection: changes_after(connection, HOME, 5, 100))
-    assert (nothing.items, nothing.last, nothing.position) == ([], 5, 6)
+    assert (own.last, own.position, own.digits) == (5, 6, world.records()[-1].hash.hex()[:8])
+    nothing = world.ask(lambda connection: changes_after(connection, HOME, 5, Room(100)))
+    assert (nothing.items, nothing.more, nothing.position) == ([], False, 6)
 
 
 def test_another_workspace_does_not_see_a_tasks_history(world: World) -> None:
     world.record(TASK, TaskCreated("A"))
     world.project()
-    assert world.ask(lambda connection: history_of(connection, ELSEWHERE, TASK, 0, 10)).items == []
+    assert world.ask(lambda connection: history_of(connection, ELSEWHERE, TASK, 0, Room(10))).items == []

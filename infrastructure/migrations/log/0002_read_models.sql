@@ -44,6 +44,7 @@ CREATE INDEX ON task_list (workspace_id, created_position);
 CREATE INDEX ON task_list (workspace_id, status, created_position);
 CREATE INDEX ON task_list (workspace_id, created_by, created_position);
 -- Those of an order end with what most lists are filtered by: what is not wanted is passed over without a look at its row.
+CREATE INDEX ON task_list (workspace_id, created_at, created_position, status, deleted);
 CREATE INDEX ON task_list (workspace_id, priority, created_position, status, deleted);
 -- Tasks without a due date come last in either direction, so each direction has an index of its own.
 CREATE INDEX ON task_list (workspace_id, due_at, created_position, status, deleted);
