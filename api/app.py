@@ -9,6 +9,7 @@ from litestar import Litestar, Router
 
 from api.accounts import account_routes
 from api.analytics import get_flow
+from api.batches import batch_tasks
 from api.compression import CompressedBodies
 from api.cursors import CursorSigner
 from api.edge import Edge
@@ -17,7 +18,7 @@ from api.history import get_changes, get_history
 from api.log_lines import log_to_standard_error
 from api.members import list_members
 from api.openapi import openapi_document, openapi_route
-from api.task_commands import COMMAND_ROUTES, batch_tasks, change_task, create_task, delete_task
+from api.task_commands import COMMAND_ROUTES, change_task, create_task, delete_task
 from api.tasks import count_tasks, get_task, list_tasks
 from api.turns import Turns
 from api.viewer import docs_page, docs_script, start_page

@@ -1,6 +1,5 @@
-"""Routes that change tasks: one row a command, and the batch."""
+"""Routes that change one task: one row a command."""
 
-import asyncio
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -14,11 +13,7 @@ from api.answers import Answer, receipt_answer
 from api.body import read_body
 from api.command_bodies import decode_command
 from api.documentation import HeaderParameter, PathParameter, documented
-from api.errors import BadRequest, problem_of
-from api.problem import Problem
 from api.requests import AnyRequest, command_context, log_of, resources, task_id_of
-from application.command_handler import CommandContext, IfMatch
-from application.ports import IdempotencyKey
 from application.receipts import ReceiptBody
 from domain.task_commands import (
     AddLabel,
@@ -43,8 +38,6 @@ from domain.task_commands import (
     TaskCommand,
     UnassignTask,
 )
-
-BATCH_MAX: Final = 1000
 
 ID: Final = PathParameter("task_id", UUID, "The task.", required=True)
 KEY: Final = HeaderParameter(
@@ -199,7 +192,7 @@ def _command_route(verb: str, kind: type[TaskCommand], summary: str, example: di
     )(issue)
 
 
-_SOMEBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
+SOMEBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 COMMAND_ROUTES: Final = [
     _command_route("start", StartTask, "Start a task", {}),
@@ -213,9 +206,9 @@ COMMAND_ROUTES: Final = [
     _command_route("set-priority", SetPriority, "Set a task's priority", {"priority": "urgent"}),
     _command_route("set-due-date", SetDueDate, "Set a task's due date", {"due_at": "2027-01-31T17:00:00Z"}),
     _command_route("clear-due-date", ClearDueDate, "Clear a task's due date", {}),
-    _command_route("assign", AssignTask, "Assign a task to a member", {"assignee": _SOMEBODY}),
-    _command_route("reassign", ReassignTask, "Make a member the only assignee", {"assignee": _SOMEBODY}),
-    _command_route("unassign", UnassignTask, "Take a task from a member", {"assignee": _SOMEBODY}),
+    _command_route("assign", AssignTask, "Assign a task to a member", {"assignee": SOMEBODY}),
+    _command_route("reassign", ReassignTask, "Make a member the only assignee", {"assignee": SOMEBODY}),
+    _command_route("unassign", UnassignTask, "Take a task from a member", {"assignee": SOMEBODY}),
     _command_route("add-label", AddLabel, "Add a label", {"label": "finance"}),
     _command_route("remove-label", RemoveLabel, "Remove a label", {"label": "finance"}),
     _command_route(
@@ -225,99 +218,3 @@ COMMAND_ROUTES: Final = [
         {"activity": "called the customer"},
     ),
 ]
-
-
-class BatchItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One command of a batch. `task_id` names the task, except for `create`; `if_match` is a version."""
-
-    command: TaskCommand
-    task_id: UUID | None = None
-    if_match: Annotated[int, msgspec.Meta(ge=1)] | None = None
-
-
-class Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Up to 1,000 commands. Those of one task are carried out in order, each is accepted or refused on its own."""
-
-    commands: Annotated[tuple[BatchItem, ...], msgspec.Meta(min_length=1, max_length=BATCH_MAX)]
-
-
-class BatchResult(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one command: its receipt, or the problem for which it was refused."""
-
-    index: int
-    status: int
-    receipt: ReceiptBody | None = None
-    problem: Problem | None = None
-
-
-class BatchResults(msgspec.Struct, frozen=True):
-    """One result a command, in the order of the commands, and the position of the newest event among them."""
-
-    position: int
-    results: list[BatchResult]
-
-
-@post(
-    "/tasks/batch",
-    status_code=200,
-    **documented(
-        operation_id="batchTasks",
-        summary="Up to 1,000 commands in one request",
-        description="Every command succeeds or fails on its own and has its own result; those of one task are carried out in "
-        "order. Their events share a correlation id. An Idempotency-Key covers every command, also after a partial failure.",
-        body=Batch,
-        example={
-            "commands": [
-                {"command": {"command": "create", "title": "Book the room"}},
-                {"task_id": _SOMEBODY, "command": {"command": "complete"}},
-            ]
-        },
-        responses={200: BatchResults},
-        errors=BODY_ERRORS,
-        parameters=[KEY, CORRELATION],
-    ),
-)
-async def batch_tasks(request: AnyRequest) -> ASGIApp:
-    """POST /tasks/batch."""
-    body = await read_body(request, resources(request).settings.max_batch_bytes)
-    batch = decode_command(body, Batch)
-    shared = command_context(request, body)
-    handler = log_of(request).handler
-    lines: dict[UUID, list[tuple[int, BatchItem]]] = {}
-    for index, item in enumerate(batch.commands):
-        lines.setdefault(item.task_id or uuid7(), []).append((index, item))
-    results: list[BatchResult] = [BatchResult(index, 0) for index in range(len(batch.commands))]
-
-    async def carry_out(task_id: UUID, line: list[tuple[int, BatchItem]]) -> int:
-        newest = 0
-        for index, item in line:
-            context = _item_context(shared, index, item)
-            try:
-                receipt = await handler.handle(_checked(item), task_id, context)
-            except Exception as error:  # noqa: BLE001 - every command has its own result
-                found, _ = problem_of(error)
-                results[index] = BatchResult(index, found.status, problem=found)
-            else:
-                status = 201 if receipt.created else 200
-                results[index] = BatchResult(index, status, ReceiptBody(receipt.task_id, receipt.version, receipt.position))
-                newest = max(newest, receipt.position)
-        return newest
-
-    newest = max(await asyncio.gather(*(carry_out(task_id, line) for task_id, line in lines.items())))
-    return Answer(msgspec.json.encode(BatchResults(newest, results)), newest)
-
-
-def _checked(item: BatchItem) -> TaskCommand:
-    if isinstance(item.command, CreateTask) != (item.task_id is None):
-        raise BadRequest(400, "invalid_body", "task_id belongs to every command but create", "/task_id")
-    return item.command
-
-
-def _item_context(shared: CommandContext, index: int, item: BatchItem) -> CommandContext:
-    key = shared.idempotency
-    return msgspec.structs.replace(
-        shared,
-        command_id=uuid7(),
-        idempotency=IdempotencyKey(f"{key.key}#{index}", key.request_hash) if key else None,
-        if_match=IfMatch((item.if_match,)) if item.if_match else None,
-    )

@@ -95,8 +95,10 @@ class CommandHandler:
         self._members_of = members_of
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
-    async def handle(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt:
-        """Decide `command` and append what it means, durably.
+    async def handle(
+        self, command: TaskCommand, task_id: UUID, context: CommandContext, members: frozenset[UUID] | None = None
+    ) -> Receipt:
+        """Decide `command` and append what it means, durably; `members` of the workspace if they are known already.
 
         A decision on remembered state is believed only if the append proves it: a no-op or a refusal is
         decided again on state read from the log. Raises DomainError, PreconditionFailed, IdempotencyMismatch,
@@ -104,8 +106,9 @@ class CommandHandler:
         """
         authorize(context.principal, command)
         try:
-            if named := _named_assignees(command):
-                await self._require_members(named, command, context)
+            if named := named_assignees(command):
+                inside = await self._members_of(context.principal.workspace_id) if members is None else members
+                _require_members(named, command, inside)
             receipt = await self._handle(command, task_id, context)
         except (DomainError, PreconditionFailed):
             # A refusal stands unless the key shows that this very request was accepted before.
@@ -223,13 +226,15 @@ class CommandHandler:
         stored = await self._store.find_receipt(principal.workspace_id, principal.principal_id, context.idempotency)
         return replayed(stored.receipt) if stored else None
 
-    async def _require_members(self, named: frozenset[UUID], command: TaskCommand, context: CommandContext) -> None:
-        if not named <= await self._members_of(context.principal.workspace_id):
-            field = "assignee" if isinstance(command, AssignTask | ReassignTask) else "assignees"
-            raise InvalidValue("unknown_assignee", "an assignee is not a member of this workspace", field)
+
+def _require_members(named: frozenset[UUID], command: TaskCommand, members: frozenset[UUID]) -> None:
+    if not named <= members:
+        field = "assignee" if isinstance(command, AssignTask | ReassignTask) else "assignees"
+        raise InvalidValue("unknown_assignee", "an assignee is not a member of this workspace", field)
 
 
-def _named_assignees(command: TaskCommand) -> frozenset[UUID]:
+def named_assignees(command: TaskCommand) -> frozenset[UUID]:
+    """Whom the command puts on the task."""
     if isinstance(command, AssignTask | ReassignTask):
         return frozenset({command.assignee})
     if isinstance(command, CreateTask):

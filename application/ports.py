@@ -1,5 +1,6 @@
 """What the use cases need from the outside, where the outside has more than one implementation."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -96,6 +97,12 @@ class EventStore(Protocol):
 
     async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
         """The remembered answer to this key; raises IdempotencyMismatch where it answered another request."""
+
+    async def find_receipts(self, workspace_id: UUID, principal_id: UUID, keys: Sequence[str]) -> dict[str, Appended]:
+        """The remembered answers to those of the keys that have one, whatever their request was."""
+
+    async def head(self) -> int:
+        """The newest position, 0 for an empty log."""
 
     async def append(self, append: Append) -> Appended:
         """Store the append durably; raises VersionConflict, IdempotencyMismatch or LogUnavailable."""

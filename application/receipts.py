@@ -33,12 +33,34 @@ class ReceiptBody(msgspec.Struct, frozen=True):
     position: int
 
 
+class _StoredRefusal(msgspec.Struct, frozen=True):
+    problem: msgspec.Raw
+    decided_at: int | None
+
+
+class EarlierRefusal(Exception):
+    """A key brings back that its command was refused: the JSON of the problem, and the position it was decided at."""
+
+    def __init__(self, problem: bytes, position: int | None) -> None:
+        super().__init__("the command was refused before")
+        self.problem = problem
+        self.position = position
+
+
+_REFUSAL = b'{"problem":'
 _decode = msgspec.json.Decoder(ReceiptBody).decode
+_decode_refusal = msgspec.json.Decoder(_StoredRefusal).decode
 
 
 def receipt_start(task_id: UUID, version: int) -> str:
     """The receipt's JSON up to the position."""
     return f'{{"task_id":"{task_id}","version":{version},"position":'
+
+
+def refusal_start(problem: bytes, decided_at: int | None) -> str:
+    """What is remembered of a refusal in place of a receipt, up to the position at which it was written down."""
+    where = "null" if decided_at is None else decided_at
+    return f'{{"problem":{problem.decode()},"decided_at":{where},"position":'
 
 
 def completed(start: str, position: int) -> bytes:
@@ -52,6 +74,9 @@ def position_in(receipt: str) -> int:
 
 
 def replayed(receipt: bytes) -> Receipt:
-    """The receipt of an earlier command, from its JSON."""
+    """The receipt of an earlier command, from its JSON; raises EarlierRefusal where that is the JSON of a refusal."""
+    if receipt.startswith(_REFUSAL):
+        refusal = _decode_refusal(receipt)
+        raise EarlierRefusal(bytes(refusal.problem), refusal.decided_at)
     body = _decode(receipt)
     return Receipt(body.task_id, body.version, body.position, receipt, replayed=True)

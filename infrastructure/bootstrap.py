@@ -8,9 +8,11 @@ from uuid import UUID
 import redis.asyncio
 
 from application.accounts import Accounts, Lifetimes
+from application.batches import BatchHandler
 from application.command_handler import CommandHandler
 from infrastructure.accounts_store import PostgresAccountStore
 from infrastructure.applied_positions import AppliedPositions
+from infrastructure.batch_turns import BatchTurns
 from infrastructure.change_watch import ChangeWatch
 from infrastructure.event_store import PostgresEventStore
 from infrastructure.fair_queue import QueueBounds
@@ -38,6 +40,8 @@ class LogResources:
         self.store = store
         self.handler = handler
         self.reads = reads
+        self.batches: BatchHandler
+        self.batch_turns: BatchTurns
         self.heads: HeadPublisher
         self.positions: AppliedPositions
         self.news: ChangeWatch
@@ -125,8 +129,14 @@ async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accoun
     )
     await store.start()
     stack.push_async_callback(store.stop)
-    handler = CommandHandler(store, lambda workspace: _members_of(accounts_pool, workspace))
+
+    async def members_of(workspace_id: UUID) -> frozenset[UUID]:
+        return await _members_of(accounts_pool, workspace_id)
+
+    handler = CommandHandler(store, members_of)
     log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions, watch))
+    log.batches = BatchHandler(store, handler, members_of)
+    log.batch_turns = BatchTurns(settings.max_waiting_batch_bytes)
     log.heads, log.positions = heads, positions
     log.news = ChangeWatch(reads_pool, positions)
     stack.push_async_callback(log.news.close)

@@ -1,6 +1,6 @@
 """The event store of one log as the API uses it: append in groups, read by stream or position."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, LiteralString
@@ -155,6 +155,18 @@ class PostgresEventStore:
                 yield connection
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise LogUnavailable("the log cannot be read") from error
+
+    async def find_receipts(self, workspace_id: UUID, principal_id: UUID, keys: Sequence[str]) -> dict[str, Appended]:
+        """See `EventStore.find_receipts`."""
+        async with self._reading() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(
+                "SELECT key, receipt, recorded_at FROM idempotency "
+                "WHERE principal_id = %s AND key = ANY(%s) AND workspace_id = %s",
+                (principal_id, list(keys), workspace_id),
+            )
+            rows = await cursor.fetchall()
+        return {key: Appended(position_in(receipt), at, receipt.encode(), True) for key, receipt, at in rows}
 
     async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
         """See `EventStore.find_receipt`."""

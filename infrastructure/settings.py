@@ -101,6 +101,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting_append_bytes: Annotated[Bytes, Meta(description="Text in the appends that wait for the log, at most")] = (
         67_108_864
     )
+    max_waiting_batch_bytes: Annotated[
+        Bytes, Meta(description="Bodies of batches that wait in one API process, half of them of one workspace")
+    ] = 67_108_864
     remembered_task_bytes: Annotated[
         Bytes, Meta(description="Memory of one API process for the tasks that its commands were last decided on")
     ] = 67_108_864

@@ -1,7 +1,7 @@
 """The event store without a server: the same answers as the log's, forgotten when it goes."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -70,6 +70,15 @@ class InMemoryEventStore:
         if request_hash != idempotency.request_hash:
             raise IdempotencyMismatch
         return Appended(appended.position, appended.recorded_at, appended.receipt, True)
+
+    async def find_receipts(self, workspace_id: UUID, principal_id: UUID, keys: Sequence[str]) -> dict[str, Appended]:
+        """See `EventStore.find_receipts`."""
+        known = {key: self._receipts.get((workspace_id, principal_id, key)) for key in keys}
+        return {key: found[1] for key, found in known.items() if found}
+
+    async def head(self) -> int:
+        """See `EventStore.head`."""
+        return len(self.events)
 
     async def append(self, append: Append) -> Appended:
         """See `EventStore.append`; never LogUnavailable."""

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 
 from domain.task_events import TaskCreated, TaskDeleted
 from tests.api_world import User, World, problem
@@ -67,10 +68,16 @@ def test_the_position_is_that_of_the_newest_event_among_them(world: World) -> No
     assert answer.headers["x-position"] == str(max(positions))
 
 
-def test_an_answer_without_any_event_still_has_a_position(world: World) -> None:
-    answer = send(world.ada, of(uuid4(), "start"))
-    assert answer.status_code == 200
-    assert int(answer.headers["x-position"]) == answer.json()["position"]
+def test_a_batch_in_which_everything_is_refused_says_where_that_was_decided(world: World) -> None:
+    task = world.ada.task()
+    done = world.ada.post(f"/tasks/{task}/complete").json()["position"]
+    world.ada.task()
+    for commands, least in (([of(task, "cancel")], done), ([of(uuid4(), "start"), of(task, "cancel")], done)):
+        answer = send(world.ada, *commands)
+        assert (answer.json()["position"], answer.headers["x-position"]) == (least, str(least))
+    head = world.api.head()
+    for headers in ({}, {"idempotency_key": uuid4().hex}):
+        assert send(world.ada, of(uuid4(), "start"), **headers).json()["position"] == head
 
 
 def test_the_events_share_a_correlation_and_have_command_ids_of_their_own(world: World) -> None:
@@ -110,28 +117,40 @@ def test_one_malformed_command_refuses_the_whole_batch_and_says_which(world: Wor
     assert len(world.api.events(task)) == 1
 
 
-def test_a_creation_names_no_task_and_everything_else_does(world: World) -> None:
-    task = world.ada.task()
-    answer = send(world.ada, creation() | {"task_id": str(task)}, {"command": {"command": "start"}})
-    assert [result["status"] for result in answer.json()["results"]] == [400, 400]
-    assert [result["problem"]["errors"][0]["pointer"] for result in answer.json()["results"]] == ["/task_id", "/task_id"]
+def test_a_task_is_created_under_a_chosen_id_and_changed_in_one_batch(world: World) -> None:
+    chosen = uuid4()
+    answer = send(world.ada, creation() | {"task_id": str(chosen)}, of(chosen, "start"), of(chosen, "complete"))
+    assert [result["status"] for result in answer.json()["results"]] == [201, 200, 200]
+    assert {result["receipt"]["task_id"] for result in answer.json()["results"]} == {str(chosen)}
+    assert world.ada.shown(chosen)["status"] == "completed"
 
 
-def test_a_key_covers_every_command_also_after_a_partial_failure(world: World) -> None:
-    task, key = world.ada.task(), uuid4().hex
-    commands = [creation("once"), of(task, "start"), of(uuid4(), "start"), of(task, "log_activity", activity="call")]
-    first = send(world.ada, *commands, idempotency_key=key)
-    assert [result["status"] for result in first.json()["results"]] == [201, 200, 404, 200]
-    world.ada.post(f"/tasks/{task}/complete")
-    before = world.api.head()
-    second = send(world.ada, *commands, idempotency_key=key)
-    assert second.content == first.content
-    assert world.api.head() == before
+def test_the_id_may_stand_in_the_command_as_it_does_alone(world: World) -> None:
+    chosen, other = uuid4(), uuid4()
+    command = {"command": {"command": "create", "title": "Ship it", "task_id": str(chosen)}}
+    answer = send(world.ada, command, of(chosen, "start"), command | {"task_id": str(other)}, command)
+    assert [result["status"] for result in answer.json()["results"]] == [201, 200, 400, 409]
+    assert answer.json()["results"][2]["problem"]["errors"][0]["pointer"] == "/task_id"
 
 
-def test_a_key_with_another_batch_is_refused_for_each_command(world: World) -> None:
-    task, key = world.ada.task(), uuid4().hex
-    send(world.ada, of(task, "start"), idempotency_key=key)
-    [result] = send(world.ada, of(task, "complete"), idempotency_key=key).json()["results"]
-    assert (result["status"], result["problem"]["code"]) == (422, "idempotency_key_reused")
-    assert len(world.api.events(task)) == 2
+def test_everything_but_a_creation_names_its_task(world: World) -> None:
+    [result] = send(world.ada, {"command": {"command": "start"}}).json()["results"]
+    assert (result["status"], result["problem"]["errors"][0]["pointer"]) == (400, "/task_id")
+
+
+def test_members_are_looked_up_once_for_all_its_commands(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[UUID] = []
+    batches = world.api.log.batches
+    look_up = batches._members_of
+
+    async def counted(workspace_id: UUID) -> frozenset[UUID]:
+        asked.append(workspace_id)
+        return await look_up(workspace_id)
+
+    monkeypatch.setattr(batches, "_members_of", counted)
+    monkeypatch.setattr(world.api.log.handler, "_members_of", counted)
+    me, stranger = str(world.ada.principal_id), str(world.eve.principal_id)
+    commands = [{"command": {"command": "create", "title": "x", "assignees": [who]}} for who in [me, stranger] * 20]
+    answer = send(world.ada, *commands)
+    assert [result["status"] for result in answer.json()["results"]] == [201, 422] * 20
+    assert asked == [world.ada.workspace_id]

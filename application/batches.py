@@ -1,0 +1,191 @@
+"""Many commands in one request: each succeeds or fails on its own, and one idempotency key covers them whole.
+
+What a keyed batch decides is settled command by command, under a key of its own that no client can send (`key`, line feed,
+number): an accepted command in the transaction of its events, a refusal in one that only remembers it. Whoever settles a
+command first has settled it for everybody, so a batch that was killed half-way is completed by its retry without doubling
+anything, copies that run at the same time end in the same answer, and a replay is put together from what was settled.
+What fails for a reason that passes (the log is away, the line is full) is not settled: the retry tries it again.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+from uuid_utils.compat import uuid7
+
+from application.command_handler import CommandContext, CommandHandler, IfMatch, MembersOf, named_assignees
+from application.ports import Append, EventStore, IdempotencyKey
+from application.receipts import EarlierRefusal, Receipt, refusal_start, replayed
+from domain.task_commands import CreateTask, TaskCommand
+
+AT_ONCE: Final = 12
+"""Commands of one batch that are under way together: enough to share a flush, few enough that what they cost between two turns
+of the event loop is a millisecond or two."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A command of a batch, or the `refusal` of something that cannot be one."""
+
+    task_id: UUID
+    command: TaskCommand
+    if_match: IfMatch | None = None
+    refusal: Exception | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a command: a receipt, or the JSON of the problem; and the position it was decided at, where known."""
+
+    position: int | None
+    receipt: Receipt | None = None
+    problem: bytes = b""
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """An outcome for each command, in order, and the newest position that they rest on."""
+
+    position: int
+    outcomes: tuple[Outcome, ...]
+    replayed: bool
+
+
+class Rendered(msgspec.Struct, frozen=True):
+    """A refusal as it is sent, and whether it is one for good."""
+
+    problem: bytes
+    is_final: bool
+
+
+Render = Callable[[Exception], Rendered]
+
+
+class BatchHandler:
+    """Carries out batches over one log. `members_of` is asked once a batch."""
+
+    def __init__(self, store: EventStore, handler: CommandHandler, members_of: MembersOf) -> None:
+        self._store = store
+        self._handler = handler
+        self._members_of = members_of
+
+    async def handle(self, entries: Sequence[Entry], context: CommandContext, render: Render) -> BatchAnswer:
+        """Carry out those of one task in order, those of different tasks in any.
+
+        Raises IdempotencyMismatch before anything is done, LogUnavailable or Overloaded if it cannot begin.
+        """
+        begun_at, settled = await self._begin(len(entries), context)
+        is_replay = len(settled) == len(entries)
+        if not is_replay:
+            run = _Run(self._store, self._handler, context, render, await self._members(entries, context))
+            settled |= await run.carry_out(entries, settled)
+        outcomes = tuple(_completed(settled[number], entry) for number, entry in enumerate(entries))
+        positions = [outcome.position for outcome in outcomes if outcome.position is not None]
+        return BatchAnswer(max(positions, default=begun_at), outcomes, is_replay)
+
+    async def _begin(self, count: int, context: CommandContext) -> tuple[int, dict[int, Outcome]]:
+        key = context.idempotency
+        if key is None:
+            return await self._store.head(), {}
+        begun = await self._store.append(_without_events(context, f'{{"commands":{count},"position":', key))
+        if not begun.replayed:
+            return begun.position, {}
+        numbers = {_key_of(key, number).key: number for number in range(count)}
+        principal = context.principal
+        found = await self._store.find_receipts(principal.workspace_id, principal.principal_id, list(numbers))
+        return begun.position, {numbers[name]: _settled(appended.receipt) for name, appended in found.items()}
+
+    async def _members(self, entries: Iterable[Entry], context: CommandContext) -> frozenset[UUID]:
+        if any(named_assignees(entry.command) for entry in entries if entry.refusal is None):
+            return await self._members_of(context.principal.workspace_id)
+        return frozenset()
+
+
+class _Run:
+    """One go at a batch."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        handler: CommandHandler,
+        context: CommandContext,
+        render: Render,
+        members: frozenset[UUID],
+    ) -> None:
+        self._store = store
+        self._handler = handler
+        self._context = context
+        self._render = render
+        self._members = members
+        self._outcomes: dict[int, Outcome] = {}
+
+    async def carry_out(self, entries: Sequence[Entry], settled: dict[int, Outcome]) -> dict[int, Outcome]:
+        lines: dict[UUID, list[tuple[int, Entry]]] = {}
+        for number, entry in enumerate(entries):
+            if number not in settled:
+                lines.setdefault(entry.task_id, []).append((number, entry))
+        waiting = iter(lines.values())
+        await asyncio.gather(*(self._work(waiting) for _ in range(min(AT_ONCE, len(lines)))))
+        return self._outcomes
+
+    async def _work(self, lines: Iterator[list[tuple[int, Entry]]]) -> None:
+        for line in lines:
+            for number, entry in line:
+                self._outcomes[number] = await self._one(number, entry)
+
+    async def _one(self, number: int, entry: Entry) -> Outcome:
+        key = self._context.idempotency
+        own = _key_of(key, number) if key else None
+        context = replace(self._context, command_id=uuid7(), idempotency=own, if_match=entry.if_match)
+        try:
+            if entry.refusal is not None:
+                raise entry.refusal
+            receipt = await self._handler.handle(entry.command, entry.task_id, context, self._members)
+        except EarlierRefusal as refusal:
+            return Outcome(refusal.position, problem=refusal.problem)
+        except Exception as error:  # noqa: BLE001 - every command has its own result
+            return await self._refused(error, context)
+        return Outcome(receipt.position, receipt)
+
+    async def _refused(self, error: Exception, context: CommandContext) -> Outcome:
+        rendered, position = self._render(error), getattr(error, "position", None)
+        if context.idempotency and rendered.is_final:
+            start = refusal_start(rendered.problem, position)
+            try:
+                appended = await self._store.append(_without_events(context, start, context.idempotency))
+            except Exception as failure:  # noqa: BLE001 - and this one is not settled
+                return Outcome(None, problem=self._render(failure).problem)
+            return _settled(appended.receipt)
+        return Outcome(position, problem=rendered.problem)
+
+
+def _key_of(key: IdempotencyKey, number: int) -> IdempotencyKey:
+    return IdempotencyKey(f"{key.key}\n{number}", key.request_hash)
+
+
+def _without_events(context: CommandContext, receipt_start: str, key: IdempotencyKey) -> Append:
+    principal = context.principal
+    return Append(
+        principal.workspace_id,
+        principal.principal_id,
+        context.command_id,
+        context.correlation_id,
+        context.causation_id,
+        (),
+        receipt_start,
+        key,
+    )
+
+
+def _settled(stored: bytes) -> Outcome:
+    try:
+        receipt = replayed(stored)
+    except EarlierRefusal as refusal:
+        return Outcome(refusal.position, problem=refusal.problem)
+    return Outcome(receipt.position, receipt)
+
+
+def _completed(outcome: Outcome, entry: Entry) -> Outcome:
+    if outcome.receipt is None:
+        return outcome
+    return replace(outcome, receipt=replace(outcome.receipt, created=isinstance(entry.command, CreateTask)))
