@@ -14,6 +14,7 @@ import redis
 from infrastructure.checkpoint_rows import read_checkpoints
 from infrastructure.failpoints import failpoint
 from infrastructure.hot_store import HotStore
+from infrastructure.key_expiry import KEY_SECONDS, KeyExpiry
 from infrastructure.log_source import PostgresLogSource, Reconnecting
 from infrastructure.postgres import log_schema
 from infrastructure.rebuild import rebuild
@@ -38,7 +39,7 @@ class LogProjecting:
     harmless is the checkpoints, not the lock.
     """
 
-    def __init__(self, database_url: str, redis_url: str, log_name: str) -> None:
+    def __init__(self, database_url: str, redis_url: str, log_name: str, key_seconds: int = KEY_SECONDS) -> None:
         self._database_url = database_url
         self._redis_url = redis_url
         self._log_name = log_name
@@ -47,6 +48,7 @@ class LogProjecting:
         self._hints: redis.Redis = sync_client(redis_url, READ_MODELS, timeout=0.2)
         self._source = PostgresLogSource(database_url, log_name)
         self._reader = ChangeReader(self._source)
+        self._key_expiry = KeyExpiry(key_seconds)
         self._checks = Reconnecting(database_url, schema, "taskmaster sweep")
         self._runners = {
             "tables": self._runner("tables", schema, lambda connection: TableStore(connection, TABLES)),
@@ -64,9 +66,10 @@ class LogProjecting:
 
     def sweep(self) -> None:
         """Run all projectors, after making sure that every checkpoint still belongs to this log."""
-        steps: list[Callable[[], None]] = [
+        steps: list[Callable[[], object]] = [
             self._check_places,
             *(partial(runner.run, afresh=True) for runner in self._runners.values()),
+            lambda: self._key_expiry.run(self._checks.get()),
         ]
         for step in steps:
             try:

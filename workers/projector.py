@@ -41,7 +41,9 @@ class Projecting(Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002 - Dramatiq's hook
         """Open the projectors and start to sweep, before the first message is taken."""
         settings = self._settings
-        self._logs[settings.log_name] = LogProjecting(settings.database_url, settings.redis_url, settings.log_name)
+        self._logs[settings.log_name] = LogProjecting(
+            settings.database_url, settings.redis_url, settings.log_name, settings.idempotency_seconds
+        )
         self._parent = os.getppid()
         # As in the API: what was made until here stays.
         gc.collect()

@@ -25,6 +25,7 @@ from tests.benchmarks import (
     growth,
     imports,
     lag,
+    neighbours,
     reading,
     rebuilding,
     starting,
@@ -50,6 +51,7 @@ GROUPS: Sequence[tuple[tuple[str, ...], Measure]] = (
     (reading.KEYS, reading.measure),
     (crowd.KEYS, crowd.measure),
     (growth.KEYS, growth.measure),
+    (neighbours.KEYS, neighbours.measure),
 )
 
 

@@ -47,6 +47,9 @@ TARGETS: dict[str, Target] = {
     "api_rss_mb": Target(200, "MB"),
     "worker_rss_mb": Target(250, "MB"),
     "start_s": Target(6, "s"),
+    "noisy_create_ratio": Target(3, "x"),
+    "noisy_read_p99_ms": Target(100, "ms"),
+    "hostile_rss_mb": Target(350, "MB"),
 }
 """Every figure of the run, in the order in which it is shown."""
 

@@ -21,6 +21,9 @@ class Plan(msgspec.Struct, frozen=True):
     listed_tasks: int = 100_000
     searches: int = 300
     filter_runs: int = 100
+    noisy_rounds: int = 3
+    quiet_creates: int = 400
+    hostile_tasks: int = 3_000
 
 
 FULL = Plan()
@@ -39,4 +42,7 @@ QUICK = Plan(
     listed_tasks=3_000,
     searches=60,
     filter_runs=5,
+    noisy_rounds=1,
+    quiet_creates=100,
+    hostile_tasks=200,
 )
