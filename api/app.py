@@ -57,7 +57,7 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
         request_max_body_size=chosen.max_batch_bytes,
         debug=False,
     )
-    edge = Edge(app, Turns(chosen.max_waiting_requests), origins=cors_origins(chosen))
+    edge = Edge(app, Turns(chosen.max_waiting_requests), origins=cors_origins(chosen), logs_all=chosen.access_log)
     app.asgi_handler = edge
     return app
 

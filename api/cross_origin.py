@@ -22,6 +22,7 @@ EXPOSED_HEADERS: Final = (
     "Idempotency-Replayed",
     "Link",
     "Location",
+    "Preference-Applied",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

@@ -77,7 +77,10 @@ class Header:
 HEADERS: Final[Mapping[str, Header]] = {
     "X-Request-Id": Header(str, "Names this request in the logs; the client's own, if it sent one that can be used."),
     "X-Position": Header(Count, "The position that this answer reflects."),
-    "ETag": Header(Annotated[str, msgspec.Meta(pattern='^"v[0-9]+"$')], "The task's version."),
+    "ETag": Header(
+        Annotated[str, msgspec.Meta(pattern='^"v[0-9]+(-gzip|-br)?"$')],
+        "The task's version, and its compressed form.",
+    ),
     "Location": Header(str, "Where the new resource is."),
     "Link": Header(str, 'The next page, as `<…>; rel="next"`; absent on the last.'),
     "Set-Cookie": Header(str, "A cookie."),
@@ -86,6 +89,7 @@ HEADERS: Final[Mapping[str, Header]] = {
     "RateLimit": Header(str, "What is left of the limits, and when it grows again."),
     "RateLimit-Policy": Header(str, "The limits that apply."),
     "WWW-Authenticate": Header(str, "`Bearer`, with an `error` once a token was presented (RFC 6750)."),
+    "Preference-Applied": Header(str, "Which preference of `Prefer` was followed (RFC 7240)."),
     "Accept-Patch": Header(str, "The media types that a PATCH may have."),
 }
 _EVERYWHERE: Final = ("X-Request-Id",)

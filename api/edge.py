@@ -36,8 +36,17 @@ _NO_CODING: Final = frozenset({b"", b"identity"})
 class Edge:
     """ASGI application around a Litestar one: refuses by default, and completes every answer."""
 
-    def __init__(self, app: Litestar, turns: Turns, admission: Admission | None = None, origins: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: Litestar,
+        turns: Turns,
+        admission: Admission | None = None,
+        *,
+        origins: Iterable[str] = (),
+        logs_all: bool = False,
+    ) -> None:
         self._cross_origin = CrossOrigin(origins)
+        self._logs_all = logs_all
         self._app = app
         self._turns = turns
         self.admission = admission
@@ -52,7 +61,7 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:
             await _refuse_connection(receive, send)
             return
-        exchange = Exchange(scope, send)
+        exchange = Exchange(scope, send, logs_all=self._logs_all)
         exchange.is_preflight = self._cross_origin.mark(exchange)
         try:
             try:
@@ -83,6 +92,9 @@ class Edge:
         exchange.place = place
         exchange.route = route = place.methods.get(exchange.method)
         scope["path_params"] = parameters
+        if exchange.repeated is not None:
+            detail = f"the header {exchange.repeated} may be given once"
+            raise BadRequest(400, "repeated_header", detail, exchange.repeated)
         return not (exchange.is_preflight or (place.is_public if route is None else route.is_public))
 
 

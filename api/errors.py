@@ -32,7 +32,7 @@ class BadRequest(Exception):
 
 
 EDGE_CODES: Mapping[int, tuple[str, ...]] = {
-    400: ("unknown_parameter", "invalid_query"),
+    400: ("unknown_parameter", "invalid_query", "repeated_header"),
     404: ("not_found",),
     405: ("method_not_allowed",),
     406: ("not_acceptable",),

@@ -10,6 +10,7 @@ from litestar.types import HTTPScope, Message, Send
 
 from api.answers import SECURITY_HEADERS, CompleteHeaders
 from api.errors import problem_of
+from api.headers import joined
 from api.log_lines import REQUEST_ID
 from api.problem import PROBLEM_JSON
 from api.routing import Place, Registered
@@ -25,14 +26,15 @@ Header = tuple[bytes, bytes]
 class Exchange:
     """A request and its answer. Whatever decides about the request reads and sets these:
 
-    `headers`: the request's, by lower-case name, the last of each; `place` and `route`: what the path and the method lead to,
-    None where there is no such; `principal`: who asks, None without a verified token; `refusal`: for what the request will be
-    refused unless somebody refuses it for something else first; `answer_headers`: added to the answer, whatever it will be;
-    `is_preflight`: a browser asks, for a page of an origin that is allowed, what that page may ask for.
+    `headers`: the request's, by lower-case name; `repeated`: one that stands twice and may not; `place` and `route`: what the
+    path and the method lead to, None where there is no such; `principal`: who asks, None without a verified token; `refusal`:
+    for what the request will be refused unless somebody refuses it for something else first; `answer_headers`: added to the
+    answer, whatever it will be; `is_preflight`: a browser asks, for a page of an origin that is allowed, what it may ask for.
     """
 
     __slots__ = (
         "_code",
+        "_logs_all",
         "_send",
         "answer_headers",
         "headers",
@@ -43,15 +45,22 @@ class Exchange:
         "place",
         "principal",
         "refusal",
+        "repeated",
         "request_id",
         "route",
         "scope",
     )
 
-    def __init__(self, scope: HTTPScope, send: Send) -> None:
+    def __init__(self, scope: HTTPScope, send: Send, *, logs_all: bool = False) -> None:
+        self._logs_all = logs_all
         self.scope = scope
         self._send = send
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        sent: Any = scope["headers"]
+        self.headers: dict[bytes, bytes] = dict(sent)
+        self.repeated: str | None = None
+        if len(self.headers) < len(sent):
+            scope["headers"], self.repeated = joined(sent)
+            self.headers = dict(scope["headers"])
         given = self.headers.get(b"x-request-id")
         sane = given is not None and _SANE_ID.fullmatch(given)
         self.request_id = given.decode() if given is not None and sane else os.urandom(12).hex()
@@ -81,7 +90,7 @@ class Exchange:
         if message["type"] == "http.response.start":
             self.is_answered = True
             message["headers"] = self._completed(message["headers"])
-            if message["status"] >= 400:
+            if message["status"] >= 400 or self._logs_all:
                 self._log(message["status"])
         elif self.is_head and message["type"] == "http.response.body":
             message["body"] = b""

@@ -69,7 +69,7 @@ async def get_history(request: AnyRequest) -> ASGIApp:
     reads = log_of(request).reads
     entries = await reads.history(workspace, task_id, after, room, await freshness(request, query))
     if not entries.items and not (after and (await reads.history(workspace, task_id, 0, Room(1), Wait())).items):
-        raise no_such_task()
+        raise no_such_task(entries.position)
     following = f"v{entries.last}" if entries.more else None
     body = page_body(b"[" + b",".join(entries.items) + b"]", following, entries.more)
     return Answer(body, entries.position, 200, next_page(request.scope, following))

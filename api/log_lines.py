@@ -8,6 +8,9 @@ from typing import Final
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="-")
 """The request that is being served in this context; `-` outside of any."""
 
+# The server's own loggers, which would write in a form of their own.
+_SERVERS: Final = ("_granian", "granian.access")
+
 _ESCAPES: Final = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))
 } | {
@@ -56,3 +59,7 @@ def log_to_standard_error() -> None:
         handler.setFormatter(OneLine())
         root.addHandler(handler)
     logging.getLogger("taskmaster").setLevel(logging.INFO)
+    for name in _SERVERS:
+        server = logging.getLogger(name)
+        server.handlers.clear()
+        server.propagate = True

@@ -89,7 +89,7 @@ async def get_task(request: AnyRequest) -> ASGIApp:
         principal(request).workspace_id, task_id, await freshness(request, query)
     )
     if found is None:
-        raise no_such_task()
+        raise no_such_task(position)
     version, body = found
     etag = b'"v%d"' % version
     if known := matching_tag(header(request, b"if-none-match"), etag.decode()):

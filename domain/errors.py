@@ -28,9 +28,11 @@ class NotFound(DomainError):
     """There is no such thing, or the principal may not know that there is."""
 
 
-def no_such_task() -> NotFound:
+def no_such_task(position: int | None = None) -> NotFound:
     """Always in the same words: nobody may learn from them whether the task is somebody else's."""
-    return NotFound("task_not_found", "There is no such task.")
+    refusal = NotFound("task_not_found", "There is no such task.")
+    refusal.position = position
+    return refusal
 
 
 def task_exists() -> RuleViolated:

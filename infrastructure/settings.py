@@ -79,6 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_idle_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="The longest gap within a body; then the request is refused (408)")
     ] = 10.0
+    access_log: Annotated[
+        bool, Meta(description="Whether every request is logged; unless set only those that are refused or fail")
+    ] = False
     compressed_cache_bytes: Annotated[
         Bytes, Meta(description="Memory of one API process for compressed forms of answers that are asked for again")
     ] = 8_388_608

@@ -36,6 +36,7 @@ OPERATOR = "the operator of the tests, who may see how far it is"
 PASSWORD = "correct horse battery"
 ROOT = "/api/v1"
 
+Headers = Mapping[str, str | bytes] | Mapping[str, str] | list[tuple[str, str]]
 T = TypeVar("T")
 
 
@@ -95,7 +96,7 @@ class Api:
         self,
         method: str,
         path: str,
-        headers: Mapping[str, str | bytes],
+        headers: Headers,
         *chunks: bytes | None,
         query: bytes = b"",
     ) -> httpx.Response:
@@ -107,7 +108,7 @@ class Api:
         start, content = self.run(self._exchange(_scope(method, path, headers, query), deque(chunks or [b""])))
         return httpx.Response(start["status"], headers=start["headers"], content=content)
 
-    def sent(self, method: str, path: str, headers: Mapping[str, str | bytes]) -> RawAnswer:
+    def sent(self, method: str, path: str, headers: Headers) -> RawAnswer:
         """The answer as it goes out, which no client has decompressed."""
         start, content = self.run(self._exchange(_scope(method, path, headers, b""), deque([b""])))
         return RawAnswer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, content)
@@ -182,8 +183,9 @@ class Api:
         return User(self, body["email"], answer.json())
 
 
-def _scope(method: str, path: str, headers: Mapping[str, str | bytes], query: bytes) -> dict[str, Any]:
-    raw = [(n.lower().encode(), v if isinstance(v, bytes) else v.encode()) for n, v in headers.items()]
+def _scope(method: str, path: str, headers: Headers, query: bytes) -> dict[str, Any]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    raw = [(n.lower().encode(), v if isinstance(v, bytes) else v.encode()) for n, v in pairs]
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},

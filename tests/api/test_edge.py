@@ -3,13 +3,16 @@
 import logging
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
+import msgspec
 import pytest
 
 from api.edge import Admission, Edge
 from api.errors import BadRequest
 from api.exchange import Exchange
-from tests.api_world import ROOT, World, problem
+from domain.task_events import TaskCreated
+from tests.api_world import ROOT, World, problem, serving
 
 
 @pytest.fixture
@@ -142,3 +145,33 @@ def test_a_session_that_is_not_named_by_its_id_is_not_found_and_none_is_ended(wo
     path = "/auth/sessions/" + session.format(world.ada.tokens["session_id"].replace("-", ""))
     problem(world.ada.delete(path), 404)
     assert world.ada.get("/me").status_code == 200
+
+
+SINGLE = ["Authorization", "Content-Type", "Idempotency-Key", "X-Correlation-Id", "Host", "Content-Length", "X-Request-Id"]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_a_header_that_means_one_thing_may_not_stand_twice(world: World, name: str) -> None:
+    headers = world.ada.headers | {"Content-Type": "application/json", "Idempotency-Key": uuid4().hex, "Host": "x"}
+    headers |= {"X-Correlation-Id": str(uuid4()), "X-Request-Id": "a", "Content-Length": "14"}
+    for second in (headers[name], "another"):
+        answer = world.api.exchange("POST", f"{ROOT}/tasks", [*headers.items(), (name.lower(), second)], b'{"title": "x"}')
+        problem(answer, 400, "repeated_header", name.lower())
+    assert world.api.exchange("POST", f"{ROOT}/tasks", headers, b'{"title": "x"}').status_code == 201
+
+
+def test_a_header_that_is_a_list_may_be_given_in_several_pieces(world: World) -> None:
+    task = world.ada.record(TaskCreated("Ship it"))
+    headers = [*world.ada.headers.items(), ("Content-Type", "application/json"), ("If-Match", '"v9"'), ("If-Match", '"v1"')]
+    answer = world.api.exchange("POST", f"{ROOT}/tasks/{task}/start", headers)
+    assert answer.status_code == 200, answer.text
+    refused = world.api.exchange("GET", f"{ROOT}/me", [*world.ada.headers.items(), ("Accept", "a/b"), ("Accept", "text/*")])
+    problem(refused, 406, "not_acceptable")
+
+
+def test_with_an_access_log_every_request_is_one_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "taskmaster")
+    with serving(msgspec.structs.replace(world.api.settings, access_log=True)) as logging_all:
+        assert logging_all.request("GET", "/healthz").status_code == 200
+    lines = [record.getMessage() for record in caplog.records if record.name == "taskmaster.api"]
+    assert [line.split(" client=")[0] for line in lines] == ["200 - GET /healthz"]

@@ -86,6 +86,15 @@ def test_an_answer_says_what_it_was_decided_on_and_nothing_where_that_was_nothin
         assert "x-position" not in answer.headers, status
 
 
+def test_a_task_that_is_not_there_was_not_there_at_a_position(world: World) -> None:
+    world.ada.task()
+    world.api.catch_up()
+    for path in (f"/tasks/{uuid4()}", f"/tasks/{uuid4()}/history"):
+        missing = world.ada.get(path)
+        problem(missing, 404, "task_not_found")
+        assert missing.headers["x-position"] == str(world.api.head()), path
+
+
 def test_nobody_without_a_token_is_told_anything_of_the_log(world: World) -> None:
     world.ada.task()
     for method, path in [
