@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
             app.state.compressed = CompressedBodies(chosen.compressed_cache_bytes)
             # Only now: whoever builds on this application may have registered more.
             edge.learn_routes()
+            edge.draining = resources.draining
             # What was made until here lives as long as the process: the collector need not look at it again and again.
             gc.collect()
             gc.freeze()

@@ -23,6 +23,7 @@ from api.routing import Registered, RouteTable
 from api.turns import Turns
 from domain.errors import NotAuthenticated
 from infrastructure.bootstrap import Resources
+from infrastructure.draining import Draining
 from infrastructure.unavailable import Unavailable
 
 Admission = Callable[[Exchange], Awaitable[None] | None]
@@ -50,6 +51,7 @@ class Edge:
         self._app = app
         self._turns = turns
         self.admission = admission
+        self.draining = Draining()
         self.table = RouteTable(app.routes)
 
     def learn_routes(self) -> None:
@@ -63,6 +65,9 @@ class Edge:
             return
         exchange = Exchange(scope, send, logs_all=self._logs_all)
         exchange.is_preflight = self._cross_origin.mark(exchange)
+        if self.draining.begun:
+            # Whoever keeps the connection comes back on another one, to a process that stays.
+            exchange.answer_headers.append((b"connection", b"close"))
         try:
             try:
                 if self._needs_token(exchange):

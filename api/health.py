@@ -47,7 +47,8 @@ class ReadinessDetails(msgspec.Struct, frozen=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Whether this process can serve: `ready` or `unavailable`. The details are for whoever shows the operator's token."""
+    """Whether this process can serve: `ready`, `unavailable`, or `draining` before it is stopped. The details are for whoever
+    shows the operator's token."""
 
     status: str
     details: ReadinessDetails | None = None
@@ -75,6 +76,8 @@ async def healthz() -> ASGIApp:
 )
 async def readyz(request: AnyRequest) -> ASGIApp:
     """GET /readyz."""
+    if resources(request).draining.begun:
+        return Answer(msgspec.json.encode(Readiness("draining")), None, 503)
     log = next(iter(resources(request).logs.values()))
     try:
         if _is_operator(request):

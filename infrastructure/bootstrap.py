@@ -14,6 +14,7 @@ from infrastructure.accounts_store import PostgresAccountStore
 from infrastructure.applied_positions import AppliedPositions
 from infrastructure.batch_turns import BatchTurns
 from infrastructure.change_watch import ChangeWatch
+from infrastructure.draining import Draining
 from infrastructure.event_store import PostgresEventStore
 from infrastructure.fair_queue import QueueBounds
 from infrastructure.head_publisher import HeadPublisher
@@ -58,6 +59,7 @@ class Resources:
         verifier: TokenVerifier,
         revocations: RevocationWatch,
         accounts_pool: AsyncPool,
+        draining: Draining,
     ) -> None:
         self.settings = settings
         self.logs = logs
@@ -65,7 +67,7 @@ class Resources:
         self.verifier = verifier
         self.revocations = revocations
         self.accounts_pool = accounts_pool
-        self.draining = False
+        self.draining = draining
 
 
 @asynccontextmanager
@@ -97,7 +99,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 timedelta(seconds=settings.refresh_token_seconds),
             ),
         )
-        yield Resources(settings, logs, accounts, verifier, revocations, accounts_pool)
+        draining = Draining(settings.drain_file)
+        draining.start()
+        stack.push_async_callback(draining.stop)
+        yield Resources(settings, logs, accounts, verifier, revocations, accounts_pool, draining)
 
 
 async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accounts_pool: AsyncPool) -> LogResources:

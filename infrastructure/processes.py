@@ -10,6 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import msgspec
@@ -36,12 +39,14 @@ Children = Callable[[Settings], Sequence[Child]]
 
 def api(settings: Settings) -> list[Child]:
     """The ASGI server with its worker processes."""
+    # A read that waits for its position is work in flight as well.
+    grace = GRACE_SECONDS + ceil(settings.wait_seconds)
     command = [
         sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--loop", "uvloop",
         # The server's word for open connections is backpressure. With HTTP/1 alone it also ends those that never ask.
         "--http", "1", "--backpressure", str(_connections(settings)), "--backlog", str(LINE_AT_THE_DOOR),
         "--host", settings.host, "--port", str(settings.port), "--workers", str(settings.api_processes),
-        "--respawn-failed-workers", "--workers-kill-timeout", str(GRACE_SECONDS),
+        "--respawn-failed-workers", "--workers-kill-timeout", str(grace),
         "--no-access-log", "--log-level", "warning", "api.app:create_app",
     ]  # fmt: skip
     return [Child(name="api", command=tuple(command), stop_rank=0, stop_seconds=GRACE_SECONDS + 2, may_sign=True)]
@@ -116,7 +121,12 @@ def run_with_servers(settings: Settings, children: Children, *, has_url: bool) -
             # Whatever needs it waits for it, and reads come from Postgres. Said, because the address may be wrong.
             logger.warning("%s; starting without it", away)
         check()
-        _supervise(with_port(settings) if has_url else settings, children, list, begun if has_url else None)
+        if not has_url:
+            _supervise(settings, children, list, None)
+            return
+        with TemporaryDirectory(prefix="taskmaster-serve-") as private:
+            drained = msgspec.structs.replace(with_port(settings), drain_file=str(Path(private) / "draining"))
+            _supervise(drained, children, list, begun)
 
 
 def with_port(settings: Settings) -> Settings:
@@ -143,7 +153,13 @@ def _supervise(settings: Settings, children: Children, revive: Callable[[], list
             seconds = time.monotonic() - announce_since
             Console().print(f"TaskMaster is ready on {_url(settings)} after {seconds:.1f} s", highlight=False)
 
-    Supervisor(children(settings), lambda child: child_environ(settings, secrets=child.may_sign), tick).run()
+    def drain() -> float:
+        if not settings.drain_file:
+            return 0.0
+        Path(settings.drain_file).touch()
+        return settings.drain_seconds
+
+    Supervisor(children(settings), lambda child: child_environ(settings, secrets=child.may_sign), tick, drain).run()
 
 
 def _is_free(host: str, port: int) -> bool:

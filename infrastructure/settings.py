@@ -122,6 +122,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wait_seconds: Annotated[
         float, Meta(ge=0, le=300, description="How long a read with `min_position` waits before it answers 503")
     ] = 5.0
+    drain_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=300,
+            description="How long `serve`, told to stop, goes on while `/readyz` answers 503, before it closes its port",
+        ),
+    ] = 5.0
+    drain_file: Annotated[
+        str, Meta(description="Set by `serve` for its API processes: once this file exists, they are about to be stopped")
+    ] = ""
     secure_cookies: Annotated[
         bool,
         Meta(

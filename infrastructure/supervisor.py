@@ -70,7 +70,8 @@ class Supervisor:
     """Runs `children` until SIGINT, SIGTERM or SIGHUP arrives.
 
     A child that ends is started again after 0.2 s, doubling to 5 s while it keeps ending and forgotten once
-    it has lived for 10 s. `tick` is called about ten times a second in the same thread; what it raises stops
+    it has lived for 10 s. `drain` is called when the signal has arrived: the children run on for as many seconds as it
+    says, and are stopped then. `tick` is called about ten times a second in the same thread; what it raises stops
     everything and is raised again. Must be run from the main thread.
     """
 
@@ -79,9 +80,11 @@ class Supervisor:
         children: Sequence[Child],
         environ: Callable[[Child], Mapping[str, str]],
         tick: Callable[[], object] = lambda: None,
+        drain: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._running = [_Running(child, environ(child)) for child in children]
         self._tick = tick
+        self._drain = drain
         self._stopping = False
 
     @property
@@ -98,8 +101,16 @@ class Supervisor:
                         one.tend()
                     self._tick()
                     _wait(wake_up)
+                self._let_go_on(wake_up, self._drain())
             finally:
                 self._stop_all(wake_up)
+
+    def _let_go_on(self, wake_up: int, seconds: float) -> None:
+        """Let the children finish what they begin within that time; a second signal cuts it short."""
+        self._stopping = False
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stopping:
+            _wait(wake_up)
 
     def _stop_all(self, wake_up: int) -> None:
         for rank in sorted({one.child.stop_rank for one in self._running}):

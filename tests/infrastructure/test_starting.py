@@ -121,6 +121,7 @@ def test_the_api_starts_without_redis_and_serves(database_url: str, tmp_path: Pa
         "DATABASE_URL": database_url,
         "REDIS_URL": NOBODY_THERE,
         "TASKMASTER_SECRET_KEY": KEY,
+        "TASKMASTER_DRAIN_SECONDS": "0",
         "TASKMASTER_DATA_DIR": str(tmp_path / "none"),
     }
     with started("infrastructure.cli", "serve", environ=environ) as serve:
