@@ -97,7 +97,7 @@ def test_no_request_is_lost_while_the_api_is_taken_out_of_rotation_and_stopped(e
         ready.clear()
         for client in clients:
             client.join()
-        wait_until(lambda: ask(port, "/healthz")[0] == 0)
+        wait_until(lambda: _refuses(port))
         assert time.monotonic() - begun >= DRAIN_SECONDS
         slow.sendall(PERSON[20:])
         assert slow.recv(64).startswith(b"HTTP/1.1 201 ")
