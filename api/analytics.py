@@ -31,12 +31,14 @@ from projections.flow import DAYS_MAX, FlowMetrics, flow_metrics
         errors=READ_ERRORS,
         parameters=[
             QueryParameter(
-                "from",
+                "first_day",
                 date,
                 "The first day; that of the workspace's first event by default, or as far back as an answer can reach.",
             ),
             QueryParameter(
-                "to", date, "The last day; that of the workspace's last event by default, or as far on as an answer can reach."
+                "last_day",
+                date,
+                "The last day; that of the workspace's last event by default, or as far on as an answer can reach.",
             ),
             MIN_POSITION,
             PREFER_WAIT,
@@ -46,11 +48,11 @@ from projections.flow import DAYS_MAX, FlowMetrics, flow_metrics
 )
 async def get_flow(request: AnyRequest) -> ASGIApp:
     """GET /analytics/flow."""
-    query = query_of(request, "from", "to", "min_position")
-    first, last = _day(query, "from"), _day(query, "to")
+    query = query_of(request, "first_day", "last_day", "min_position")
+    first, last = _day(query, "first_day"), _day(query, "last_day")
     if first and last and (first > last or (last - first).days >= DAYS_MAX):
-        detail = f"from must not be after to, and the days from one to the other may be {DAYS_MAX:,} at most"
-        raise BadRequest(400, "invalid_parameter", detail, "from")
+        detail = f"first_day must not be after last_day, and the days from one to the other may be {DAYS_MAX:,} at most"
+        raise BadRequest(400, "invalid_parameter", detail, "first_day")
     wait = await freshness(request, query)
     workspace, today = principal(request).workspace_id, datetime.now(UTC).date()
     metrics = await log_of(request).reads.read(

@@ -134,7 +134,7 @@ class Components:
         field = structs[0].tag_field or ""
         mapping = {}
         for struct in structs:
-            name = f"{struct.cls.__name__}{field.capitalize()}"
+            name = f"Tagged{struct.cls.__name__}"
             schema = self._struct(struct, direction, {})
             schema["properties"] = {field: {"type": "string", "enum": [struct.tag]}} | schema["properties"]
             schema["required"] = [field, *schema.get("required", ())]

@@ -51,6 +51,7 @@ IF_MATCH: Final = HeaderParameter(
     "The version last seen, as ETag gave it. The command is refused (412) only if a field that it changes was changed "
     "since; with `Prefer: handling=strict` after any change.",
 )
+PREFER_STRICT: Final = HeaderParameter("Prefer", str, "`handling=strict`: with If-Match, refuse after any change at all.")
 CORRELATION: Final = HeaderParameter("X-Correlation-Id", UUID, "Ties the resulting events to others in the history.")
 RECEIPT_HEADERS: Final = {
     "ETag": "The task's version after the command.",
@@ -135,11 +136,12 @@ _WITHOUT_FIELDS: Final = frozenset(
         description="Fields that are left out stay as they are; `due_at: null` clears the due date. Becomes one event a "
         "changed field, all or none; what changes nothing is not recorded.",
         body=ChangeTask,
+        body_media_type=("application/json", "application/merge-patch+json"),
         example={"title": "Write the annual report", "due_at": "2027-01-31T17:00:00Z"},
         responses={200: ReceiptBody},
         errors=REFUSALS,
-        parameters=[ID, KEY, IF_MATCH, CORRELATION],
-        response_headers={200: RECEIPT_HEADERS},
+        parameters=[ID, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
+        response_headers={200: RECEIPT_HEADERS, 415: {"Accept-Patch": "The media types that a PATCH may have."}},
     ),
 )
 async def change_task(request: AnyRequest) -> ASGIApp:
@@ -159,7 +161,7 @@ async def change_task(request: AnyRequest) -> ASGIApp:
         example={"reason": "duplicate"},
         responses={200: ReceiptBody},
         errors=REFUSALS,
-        parameters=[ID, KEY, IF_MATCH, CORRELATION],
+        parameters=[ID, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
         response_headers={200: RECEIPT_HEADERS},
     ),
 )
@@ -186,7 +188,7 @@ def _command_route(verb: str, kind: type[TaskCommand], summary: str, example: di
             example=example,
             responses={200: ReceiptBody},
             errors=REFUSALS,
-            parameters=[ID, KEY, IF_MATCH, CORRELATION],
+            parameters=[ID, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
             response_headers={200: RECEIPT_HEADERS},
         ),
     )(issue)

@@ -183,11 +183,11 @@ def test_one_of_several_structs_is_told_apart_by_a_required_tag(document: dict[s
     union = schema(document, "AnyKind")
     assert union["discriminator"] == {
         "propertyName": "kind",
-        "mapping": {"add": "#/components/schemas/AddKind", "remove": "#/components/schemas/RemoveKind"},
+        "mapping": {"add": "#/components/schemas/TaggedAdd", "remove": "#/components/schemas/TaggedRemove"},
     }
     assert [part["$ref"] for part in union["oneOf"]] == list(union["discriminator"]["mapping"].values())
-    assert schema(document, "AddKind")["required"] == ["kind"]
-    assert schema(document, "AddKind")["properties"]["kind"] == {"type": "string", "enum": ["add"]}
+    assert schema(document, "TaggedAdd")["required"] == ["kind"]
+    assert schema(document, "TaggedAdd")["properties"]["kind"] == {"type": "string", "enum": ["add"]}
 
 
 def test_responses_have_their_types_headers_and_codes(document: dict[str, Any], operation: dict[str, Any]) -> None:

@@ -25,9 +25,9 @@ def test_one_old_event_does_not_make_the_whole_past_unanswerable(user: User) -> 
     assert len(flow["days"]) == DAYS_MAX
     assert flow["days"][0]["day"] == flow["first_day"] > "1970-01-01"
     assert flow["days"][-1]["open"] == 2
-    assert user.get("/analytics/flow?from=1970-01-01").json()["first_day"] == "1970-01-01"
-    assert user.get("/analytics/flow?to=1970-01-05").json()["days"][0]["created"] == 1
-    problem(user.get("/analytics/flow?from=1970-01-01&to=2026-03-04"), 400, "invalid_parameter", "from")
+    assert user.get("/analytics/flow?first_day=1970-01-01").json()["first_day"] == "1970-01-01"
+    assert user.get("/analytics/flow?last_day=1970-01-05").json()["days"][0]["created"] == 1
+    problem(user.get("/analytics/flow?first_day=1970-01-01&last_day=2026-03-04"), 400, "invalid_parameter", "first_day")
 
 
 def test_a_date_in_the_future_makes_nothing_negative(user: User) -> None:

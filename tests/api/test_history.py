@@ -249,7 +249,7 @@ def test_flow_metrics_count_days_and_lead_times(user: User) -> None:
     user.record(TaskStarted(), task_id=task, effective_at=day + timedelta(days=1), after=1)
     user.record(TaskCompleted(), task_id=task, effective_at=day + timedelta(days=3), after=2)
     user.api.catch_up()
-    flow = user.get("/analytics/flow?from=2012-10-08&to=2012-10-13").json()
+    flow = user.get("/analytics/flow?first_day=2012-10-08&last_day=2012-10-13").json()
     days = {entry["day"]: entry for entry in flow["days"]}
     assert len(days) == 6
     assert [days[f"2012-10-{d:02}"]["open"] for d in range(8, 14)] == [0, 1, 1, 1, 0, 0]
@@ -264,7 +264,14 @@ def test_flow_metrics_of_an_empty_workspace_are_empty(user: User) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["from=2012-10-09&to=2012-10-08", "from=yesterday", "to=0000-01-01", "from=0001-01-01&to=9999-12-31", "from="]
+    "query",
+    [
+        "first_day=2012-10-09&last_day=2012-10-08",
+        "first_day=yesterday",
+        "last_day=0000-01-01",
+        "first_day=0001-01-01&last_day=9999-12-31",
+        "first_day=",
+    ],
 )
 def test_a_span_that_is_none_is_refused(user: User, query: str) -> None:
     problem(user.get(f"/analytics/flow?{query}"), 400, "invalid_parameter")
