@@ -11,7 +11,7 @@ file it came from, so that an export that has grown adds exactly its new rows, i
 - Any other row is carried out.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from application.ports import Append, NewEvent
 from application.ticket_ids import ImportSource
 from application.ticket_mapping import TicketMapping
+from application.ticket_recognition import Recognition, RecordedStep
 from application.ticket_rows import Rejection, TicketRow, TicketValues
 from application.ticket_steps import Confirm, Step
 from domain.errors import DomainError
@@ -43,14 +44,6 @@ from domain.task_events import TaskEvent
 
 ROWS_A_CHUNK: Final = 600
 """About a thousand events, one transaction."""
-
-
-class RecordedStep(msgspec.Struct, frozen=True, gc=False):
-    """An imported command in the log. `step` is what it is known by but for the ticket's values; corrections are no step."""
-
-    command_id: UUID
-    step: tuple[str, datetime, UUID]
-    corrects: bool
 
 
 class ImportedStream(msgspec.Struct, frozen=True, gc=False):
@@ -88,7 +81,6 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
 
 _NEW: Final = ImportedStream()
-_NO_STEPS: Final[frozenset[UUID]] = frozenset()
 
 
 class TicketHistory:
@@ -98,20 +90,11 @@ class TicketHistory:
         self._source = source
         self._mapping = mapping
         self._import_id = source.import_id
-        self._cases: dict[str, list[TicketRow]] = defaultdict(list)
-        self._before: dict[int, TicketRow] = {}
-        self._said: dict[int, TicketValues] = {}
-        for row in rows:
-            self._place(row)
-        self._command_ids = self._identified()
+        self._known = Recognition(source, rows)
         self._streams: dict[str, ImportedStream] = {}
-        self._recorded: dict[str, frozenset[UUID]] = {}
-        self._corrections: dict[int, UUID] = {}
         self._refused: set[int] = set()
         self._refused_by_rules: dict[str, dict[int, DomainError]] = {}
-        self._last_said: dict[str, dict[str, int]] = {}
         self._task_ids: dict[str, UUID] = {}
-        self._principals: dict[str, UUID] = {}
 
     def task_id(self, case: str) -> UUID:
         """The id of the case's task."""
@@ -122,18 +105,13 @@ class TicketHistory:
 
     def principal_id(self, resource: str) -> UUID:
         """The id of the member who stands for the resource."""
-        known = self._principals.get(resource)
-        if known is None:
-            known = self._principals[resource] = self._source.principal_id(resource)
-        return known
+        return self._known.principal_id(resource)
 
     def reload(self, streams: Mapping[str, ImportedStream], recorded: Mapping[str, Sequence[RecordedStep]]) -> None:
         """Take the named cases' tasks as the log has them, with what was imported of them."""
         self._streams.update(streams)
         for case in streams:
-            steps = recorded.get(case, ())
-            self._recorded[case] = frozenset(step.command_id for step in steps)
-            self._find_corrections(case, steps)
+            self._known.learn(case, recorded.get(case, ()))
 
     def decide_chunk(self, number: int, rows: Sequence[TicketRow]) -> Chunk:
         """Decide the rows; those that the rules refuse are rejected whole."""
@@ -148,61 +126,15 @@ class TicketHistory:
                 rejected.append(Rejection(row.line, "", refusal.message))
         return Chunk(number, rows, decided, rejected)
 
-    def _place(self, row: TicketRow) -> None:
-        """Remember the row before it in its case, and what had been said of the ticket when it was done."""
-        case = self._cases[row.case]
-        values = row.values
-        if case:
-            before = case[-1]
-            self._before[row.line] = before
-            said = self._said[before.line]
-            if said is not values:
-                values = _said_after(said, values)
-        self._said[row.line] = values
-        case.append(row)
-
-    def _identified(self) -> dict[int, UUID]:
-        ids: dict[int, UUID] = {}
-        for case in self._cases.values():
-            seen: Counter[UUID] = Counter()
-            for row in case:
-                first = self._source.row_id(row, 1)
-                seen[first] += 1
-                ids[row.line] = first if seen[first] == 1 else self._source.row_id(row, seen[first])
-        return ids
-
-    def _step(self, row: TicketRow) -> tuple[str, datetime, UUID]:
-        return row.activity, row.at, self.principal_id(row.resource)
-
-    def _find_corrections(self, case: str, steps: Sequence[RecordedStep]) -> None:
-        rows = self._cases[case]
-        recorded = self._recorded[case]
-        for row in rows:
-            self._corrections.pop(row.line, None)
-        unknown = [row for row in rows if self._command_ids[row.line] not in recorded]
-        if not steps or not unknown:
-            return
-        # Steps of the log that no row of the file has the very content of.
-        unclaimed: dict[tuple[str, datetime, UUID], list[UUID]] = defaultdict(list)
-        for step in steps:
-            if not step.corrects:
-                unclaimed[step.step].append(step.command_id)
-        for row in rows:
-            if self._command_ids[row.line] in recorded and unclaimed[self._step(row)]:
-                unclaimed[self._step(row)].pop()
-        for row in unknown:
-            if unclaimed[self._step(row)]:
-                self._corrections[row.line] = unclaimed[self._step(row)].pop()
-
     def _decide_row(self, row: TicketRow) -> Append | None:
-        command_id = self._command_ids[row.line]
-        if command_id in self._recorded.get(row.case, _NO_STEPS):
+        if self._known.is_recorded(row):
             return None
         stream = self._streams.get(row.case, _NEW)
-        corrected = self._corrections.get(row.line)
+        corrected = self._known.corrected(row)
         commands: Iterator[TaskCommand | Confirm]
         if corrected is not None:
-            commands = self._corrected(row, stream.task)
+            left = self._known.last_word(row)
+            commands = self._changes(row, left, None, stream.task) if stream.task else iter(())
         elif stream.newest is not None and row.at < stream.newest:
             self._require_accepted_in_its_place(row)
             commands = iter((LogActivity(activity=row.activity, reason=row.activity),))
@@ -217,7 +149,7 @@ class TicketHistory:
         return Append(
             self._source.workspace_id,
             self.principal_id(row.resource),
-            command_id,
+            self._known.command_id(row),
             self._import_id,
             corrected,
             tuple([NewEvent(task_id, version + n, event, row.at) for n, event in enumerate(events, 1)]),
@@ -230,7 +162,7 @@ class TicketHistory:
         if refused is None:
             refused = self._refused_by_rules[row.case] = {}
             task: Task | None = None
-            for each in self._cases[row.case]:
+            for each in self._known.rows_of(row.case):
                 try:
                     task, _ = self._events(task, each, self._commands(each, task, refused), logged=True)
                 except DomainError as refusal:
@@ -259,8 +191,8 @@ class TicketHistory:
         if task is None:
             yield _creation(row)
         else:
-            before = self._before.get(row.line)
-            said = None if before is None or before.line in refused else self._said[before.line]
+            before = self._known.before(row)
+            said = None if before is None or before.line in refused else self._known.said_up_to(before)
             if said is not row.values:
                 yield from self._changes(row, row.values, said, task)
         for step in self._mapping.activities[row.activity]:
@@ -297,41 +229,6 @@ class TicketHistory:
                 if old and old not in new.labels:
                     yield RemoveLabel(old, reason=why)
             yield AddLabel(label, reason=why)
-
-    def _corrected(self, row: TicketRow, task: Task | None) -> Iterator[TaskCommand]:
-        """The row's values that no later row of the file says anything of."""
-        if row.case not in self._last_said:
-            self._last_said[row.case] = {
-                place: each.line for each in self._cases[row.case] for place, said in _places(each.values) if said
-            }
-        said = row.values
-        own = {place for place, line in self._last_said[row.case].items() if line == row.line}
-        new = TicketValues(
-            said.title if "title" in own else "",
-            said.description if "description" in own else "",
-            said.priority if "priority" in own else None,
-            tuple(label if f"label {number}" in own else "" for number, label in enumerate(said.labels)),
-        )
-        return self._changes(row, new, None, task) if task else iter(())
-
-
-def _places(values: TicketValues) -> Iterator[tuple[str, str]]:
-    yield "title", values.title
-    yield "description", values.description
-    yield "priority", values.priority or ""
-    yield from ((f"label {number}", label) for number, label in enumerate(values.labels))
-
-
-def _said_after(said: TicketValues, new: TicketValues) -> TicketValues:
-    """What is known of a ticket when a row has said something more: blanks say nothing."""
-    if new.title and new.description and new.priority and all(new.labels):
-        return new
-    return TicketValues(
-        new.title or said.title,
-        new.description or said.description,
-        new.priority or said.priority,
-        tuple(label or old for label, old in zip(new.labels, said.labels, strict=True)),
-    )
 
 
 def _creation(row: TicketRow) -> CreateTask:

@@ -29,7 +29,10 @@ class TicketValues(msgspec.Struct, frozen=True):
 
 
 class TicketRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """One accepted row: a step of a case. `at` is aware UTC, `resource` "" where nobody is named."""
+    """One accepted row: a step of a case. `at` is aware UTC, `resource` "" where nobody is named.
+
+    `other` is the other moment that the row's time may mean, where clocks showed it twice.
+    """
 
     line: int
     case: str
@@ -38,6 +41,7 @@ class TicketRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     resource: str
     values: TicketValues
     attributes: dict[str, str]
+    other: datetime | None = None
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +68,9 @@ class RowReader:
         names = [_text(name) for name in header]
         index = {name: _index(names, name) for name in mapping.named_columns}
         columns = mapping.columns
+        self.notices: list[Rejection] = []
+        """What was read but looks wrong."""
+        self._names = names
         self._mapping = mapping
         self._latest = now + LEEWAY
         self._case = index[columns.case]
@@ -81,32 +88,50 @@ class RowReader:
         """The rows in order of time, those of one moment in the file's order; and what cannot be read."""
         rows: list[TicketRow] = []
         rejected: list[Rejection] = []
-        later: dict[int, datetime] = {}
+        self.notices = []
         for line, row in cells:
             try:
-                first, second = self._readings(row)
-                rows.append(self._row(line, row, first))
-                if second != first:
-                    later[line] = second
+                rows.append(self._row(line, row))
             except _Wrong as wrong:
                 rejected.append(Rejection(line, wrong.column, str(wrong)))
-        return in_order_of_time(rows, later), rejected
+            self._note_rows_inside(line, row)
+        return in_order_of_time(rows), rejected
 
-    def _row(self, line: int, cells: Sequence[str], at: datetime) -> TicketRow:
+    def _row(self, line: int, cells: Sequence[str]) -> TicketRow:
         columns = self._mapping.columns
         case = _storable(_text(cells[self._case]), columns.case, CASE_MAX_CHARACTERS)
         if not case:
             raise _Wrong(columns.case, "no case")
+        first, second = self._readings(cells)
         resource = "" if self._resource is None else _text(cells[self._resource])
         return TicketRow(
             line=line,
             case=case,
             activity=self._known_activity(cells),
-            at=at,
+            at=first,
             resource=_storable(resource, columns.resource, RESOURCE_MAX_CHARACTERS),
             values=self._ticket_values(cells),
             attributes=self._row_attributes(cells),
+            other=None if second == first else second,
         )
+
+    def _note_rows_inside(self, line: int, cells: Sequence[str]) -> None:
+        """Two stray quotes may make one field of what were several rows, and the text is well-formed."""
+        for index, cell in enumerate(cells):
+            if "\n" not in cell and "\r" not in cell:
+                continue
+            for inner in cell.splitlines()[1:]:
+                inside = inner.split(self._mapping.delimiter)
+                if len(inside) > max(self._time, *self._activity) and self._reads_as_row(inside):
+                    reason = f"a line inside this field reads as a row of its own, {shown(inner)}: are its quotes right?"
+                    self.notices.append(Rejection(line, self._names[index], reason))
+                    break
+
+    def _reads_as_row(self, cells: Sequence[str]) -> bool:
+        try:
+            return bool(self._known_activity(cells) and self._readings(cells))
+        except _Wrong:
+            return False
 
     def _known_activity(self, cells: Sequence[str]) -> str:
         activity = "/".join([_text(cells[index]) for index in self._activity])

@@ -5,7 +5,7 @@ order of the file decides between them; one that never was is refused.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Final, Protocol, TypeVar
@@ -29,11 +29,11 @@ Readings = tuple[datetime, datetime]
 
 class _Dated(Protocol):
     @property
-    def line(self) -> int: ...
-    @property
     def case(self) -> str: ...
     @property
     def at(self) -> datetime: ...
+    @property
+    def other(self) -> datetime | None: ...
 
 
 Row = TypeVar("Row", bound=_Dated)
@@ -123,34 +123,34 @@ def _in_utc(at: datetime, zone: tzinfo) -> Readings:
     return first.astimezone(UTC), second.astimezone(UTC)
 
 
-def in_order_of_time(rows: Sequence[Row], later: Mapping[int, datetime]) -> list[Row]:
+def in_order_of_time(rows: Sequence[Row]) -> list[Row]:
     """The rows as they happened; those of one moment as the file orders them.
 
-    `later` holds, by line, the second reading of a time that existed twice: it is taken where the first would be before the
-    row that the file has before it, of the same ticket or, in a file that is ordered by time as a whole, of any. A file whose
-    tickets run from the newest row to the oldest is read from its end.
+    `other` of a row is the later reading of a time that existed twice: it is taken where the first would be before the row that
+    the file has before it, of the same ticket or, in a file that is ordered by time as a whole, of any. A file whose tickets
+    run from the newest row to the oldest is read from its end.
     """
     ordered = list(rows)
-    if _runs_backwards(ordered, later):
+    if _runs_backwards(ordered):
         ordered.reverse()
-    if later:
-        whole = _is_ordered_as_a_whole(ordered, later)
+    if any(row.other is not None for row in ordered):
+        whole = _is_ordered_as_a_whole(ordered)
         newest: dict[str, datetime] = {}
         for index, row in enumerate(ordered):
             key = "" if whole else row.case
-            before, second = newest.get(key), later.get(row.line)
+            before, second = newest.get(key), row.other
             if second is not None and before is not None and row.at < before <= second:
-                ordered[index] = replace(row, at=second)  # type: ignore[type-var]  # rows are structs
+                ordered[index] = replace(row, at=second, other=row.at)  # type: ignore[type-var]  # rows are structs
             newest[key] = ordered[index].at
     ordered.sort(key=lambda row: row.at)
     return ordered
 
 
-def _runs_backwards(rows: Sequence[Row], later: Mapping[int, datetime]) -> bool:
+def _runs_backwards(rows: Sequence[Row]) -> bool:
     newest: dict[str, datetime] = {}
     forwards = backwards = 0
     for row in rows:
-        if row.line not in later:
+        if row.other is None:
             before = newest.get(row.case)
             if before is not None:
                 forwards += row.at > before
@@ -159,8 +159,8 @@ def _runs_backwards(rows: Sequence[Row], later: Mapping[int, datetime]) -> bool:
     return backwards > forwards
 
 
-def _is_ordered_as_a_whole(rows: Sequence[Row], later: Mapping[int, datetime]) -> bool:
-    certain = [row.at for row in rows if row.line not in later]
+def _is_ordered_as_a_whole(rows: Sequence[Row]) -> bool:
+    certain = [row.at for row in rows if row.other is None]
     if any(one > next_one for one, next_one in pairwise(certain)):
         return False
     # Ticket after ticket, the row before another ticket's says nothing about it.

@@ -11,7 +11,8 @@ from psycopg.errors import DivisionByZero
 from psycopg.sql import SQL, Composed
 
 from application.ports import Append, Appended, LogUnavailable, VersionConflict
-from application.ticket_import import ImportedStream, RecordedStep
+from application.ticket_import import ImportedStream
+from application.ticket_recognition import RecordedStep
 from domain.task import Task, evolve
 from infrastructure.append_function import append_parameters, append_statement, read_outcomes
 from infrastructure.event_rows import COLUMNS, recorded_event

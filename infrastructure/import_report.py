@@ -1,5 +1,6 @@
 """How an import is shown: a table afterwards, a JSON file on request."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from application.ticket_rows import Rejection
 from application.ticket_text import printable
 from infrastructure import import_tickets
 from infrastructure.settings import ConfigurationError
@@ -34,11 +36,16 @@ def print_summary(console: Console, summary: import_tickets.ImportSummary) -> No
     for activity, count in summary.activities.items():
         table.add_row(Text(printable(activity)), f"{count:,}")
     console.print(table)
-    for rejection in summary.rejected[:MOST_SHOWN]:
-        where = f"line {rejection.line}" + (f", column {rejection.column}" if rejection.column else "")
-        console.print(printable(f"{where}: {rejection.reason}"), markup=False, highlight=False, soft_wrap=True)
-    if len(summary.rejected) > MOST_SHOWN:
-        console.print(f"… and {len(summary.rejected) - MOST_SHOWN} more; --report FILE has them all")
+    _print_rows(console, "refused", summary.rejected)
+    _print_rows(console, "looks wrong", summary.notices)
+
+
+def _print_rows(console: Console, what: str, rows: Sequence[Rejection]) -> None:
+    for row in rows[:MOST_SHOWN]:
+        where = f"line {row.line}" + (f", column {row.column}" if row.column else "")
+        console.print(printable(f"{what}: {where}: {row.reason}"), markup=False, highlight=False, soft_wrap=True)
+    if len(rows) > MOST_SHOWN:
+        console.print(f"… and {len(rows) - MOST_SHOWN} more; --report FILE has them all")
 
 
 def require_writable(path: Path) -> None:

@@ -37,13 +37,13 @@ class ImportRequest(msgspec.Struct, frozen=True):
     strict: bool = False
 
 
-class ImportSummary(msgspec.Struct, frozen=True):
+class ImportSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What an import came to.
 
-    `rows` counts the accepted rows, of which `rows_before` were in the log already; `events` were appended
-    now, or would have been in a dry run. `activities` counts accepted rows. `position` is that of the
-    import's newest event or, where nothing was appended, the log's. Seconds are wall time, `append_seconds`
-    without reading the file.
+    `rows` counts the accepted rows, of which `rows_before` were in the log already; `events` were appended now, or would have
+    been in a dry run. `notices` are of what was imported and looks wrong. `activities` counts accepted rows. `position` is that
+    of the import's newest event or, where nothing was appended, the log's. Seconds are wall time, `append_seconds` without
+    reading the file.
     """
 
     import_id: UUID
@@ -54,6 +54,7 @@ class ImportSummary(msgspec.Struct, frozen=True):
     rows_before: int
     events: int
     rejected: Sequence[Rejection]
+    notices: Sequence[Rejection]
     activities: dict[str, int]
     position: int
     seconds: float
@@ -83,9 +84,9 @@ def import_tickets(
     started = time.monotonic()
     mapping = load_mapping(request.mapping)
     file = read_ticket_file(request.file, mapping.encoding)
-    rows, unreadable = _read_rows(file, mapping, request.file)
-    if request.strict and unreadable:
-        raise _stopped(min(unreadable, key=lambda rejection: rejection.line))
+    rows, unreadable, notices = _read_rows(file, mapping, request.file)
+    if request.strict and (unreadable or notices):
+        raise _stopped(min([*unreadable, *notices], key=lambda rejection: rejection.line))
     announcer = _Announcer(redis_url, log_name)
 
     def on_chunk(done: int, position: int) -> None:
@@ -111,18 +112,19 @@ def import_tickets(
             run.append()
         ended = time.monotonic()
         return ImportSummary(
-            source.import_id,
-            source.workspace_id,
-            request.dry_run,
-            len(run.cases),
-            run.activities.total(),
-            run.rows_before,
-            run.events,
-            sorted([*unreadable, *run.rejected], key=lambda rejection: rejection.line),
-            dict(run.activities.most_common()),
-            run.position or log.head(),
-            ended - started,
-            ended - read,
+            import_id=source.import_id,
+            workspace_id=source.workspace_id,
+            dry_run=request.dry_run,
+            tickets=len(run.cases),
+            rows=run.activities.total(),
+            rows_before=run.rows_before,
+            events=run.events,
+            rejected=sorted([*unreadable, *run.rejected], key=lambda rejection: rejection.line),
+            notices=notices,
+            activities=dict(run.activities.most_common()),
+            position=run.position or log.head(),
+            seconds=ended - started,
+            append_seconds=ended - read,
         )
     finally:
         log.close()
@@ -134,17 +136,21 @@ def _stopped(rejection: Rejection) -> ConfigurationError:
     return ConfigurationError(f"{where}: {printable(rejection.reason)}; --strict: nothing was imported")
 
 
-def _read_rows(file: TicketFile, mapping: TicketMapping, path: Path) -> tuple[list[TicketRow], list[Rejection]]:
+def _read_rows(
+    file: TicketFile, mapping: TicketMapping, path: Path
+) -> tuple[list[TicketRow], list[Rejection], list[Rejection]]:
     try:
         # The whole file before any of it is used: what is wrong at its end shall stop its beginning too.
         (_, header), *cells = [*read_rows(file.text, mapping.delimiter)] or [(1, ())]
         if not header:
             raise ConfigurationError(printable(f"{path} has no header"))
-        return RowReader(mapping, header, datetime.now(UTC)).rows(cells)
+        reader = RowReader(mapping, header, datetime.now(UTC))
+        rows, rejected = reader.rows(cells)
     except FileRefused as refused:
         raise ConfigurationError(printable(f"{path}: {refused}; nothing was imported")) from None
     except MappingError as error:
         raise ConfigurationError(printable(f"{path} does not fit the mapping {mapping.name!r}: {error}")) from None
+    return rows, rejected, reader.notices
 
 
 def _source(log: ImportLog, log_name: str, email: str, mapping: TicketMapping, file: TicketFile) -> ImportSource:

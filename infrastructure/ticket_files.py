@@ -2,6 +2,7 @@
 
 import codecs
 import gzip
+import io
 import zlib
 from hashlib import sha256
 from pathlib import Path
@@ -92,10 +93,11 @@ def read_ticket_file(path: Path, encoding: str) -> TicketFile:
 
 def _content(path: Path) -> bytes:
     try:
+        # Opened once: it may be a pipe.
         with path.open("rb") as file:
-            packed = file.read(len(_GZIP)) == _GZIP
-        with gzip.open(path) if packed else path.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+            content = file.read(MOST_BYTES + 1)
+        if content.startswith(_GZIP):
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(MOST_BYTES + 1)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise ConfigurationError(printable(f"cannot read {path}: {why}")) from None

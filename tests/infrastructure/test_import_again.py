@@ -144,6 +144,17 @@ def test_what_people_changed_meanwhile_stays(log_url: str, tmp_path: Path) -> No
     assert [topic for (topic,) in topics[-2:]] == ["task.renamed", "task.completed"]
 
 
+def test_rows_of_an_hour_that_existed_twice_are_known_in_any_order(log_url: str, tmp_path: Path) -> None:
+    berlin = MAPPED.replace("[priority]", '[time]\nformat = "%Y-%m-%d %H:%M"\ntimezone = "Europe/Berlin"\n[priority]')
+    times = (("Open", "02:50"), ("Take", "02:55"), ("Close", "02:10"))
+    rows = [("1", step, "Ann", f"2025-10-26 {at}", "Screen", "1", "web") for step, at in times]
+    _import(log_url, tmp_path, *rows, mapping=berlin)
+    before = recorded_events(log_url)
+    assert [event[9] for event in before][-1] == "task.completed"
+    assert _import(log_url, tmp_path, rows[2], rows[0], rows[1], mapping=berlin).events == 0
+    assert recorded_events(log_url) == before
+
+
 def test_identical_rows_are_counted(log_url: str, tmp_path: Path) -> None:
     _import(log_url, tmp_path, *MARCH, _row("1", "Note", 5))
     assert _import(log_url, tmp_path, *MARCH, *[_row("1", "Note", 5)] * 3).events == 2

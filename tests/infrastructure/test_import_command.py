@@ -1,5 +1,6 @@
 """`taskmaster import …` as an operator meets it: exit codes, one line on stderr, nothing raw on the terminal."""
 
+import gzip
 import json
 import os
 import subprocess
@@ -40,7 +41,7 @@ def test_all_in_is_0_and_some_refused_is_3(log_url: str, tmp_path: Path) -> None
     assert _tickets(log_url, *files(tmp_path, as_csv(GOOD))).returncode == 0
     done = _tickets(log_url, *files(tmp_path, as_csv([*GOOD, row("\x1b[2J", "\x1b]0;x\x07", "2020-01-03")])))
     assert done.returncode == 3
-    assert "line 4, column Step: unknown activity '\\x1b]0;x\\x07'" in done.stdout
+    assert "refused: line 4, column Step: unknown activity '\\x1b]0;x\\x07'" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
 
 
@@ -62,6 +63,26 @@ def test_what_cannot_be_read_is_2_in_one_line_and_writes_nothing(
     assert done.stderr.startswith("error: ")
     assert said in done.stderr
     assert _events(log_url) == 0
+
+
+def test_rows_that_two_stray_quotes_made_text_of_are_pointed_out_and_refused_by_strict(log_url: str, tmp_path: Path) -> None:
+    history, named = files(tmp_path, b"")
+    history.write_bytes(b'Ticket,Step,When,Who,Kind,Severity,Kind\n1,Open,2020-01-01,"Ann\n2,Take,2020-01-02,Bo",k,,k\n')
+    strict = _tickets(log_url, history, named, "--strict")
+    assert (strict.returncode, _events(log_url)) == (2, 0)
+    assert "line 2, column Who: a line inside this field reads as a row of its own, '2,Take,2020-01-02,Bo'" in strict.stderr
+    lenient = _tickets(log_url, history, named)
+    assert lenient.returncode == 0
+    assert "looks wrong: line 2, column Who: a line inside this field" in lenient.stdout
+
+
+def test_a_history_may_come_through_a_pipe(log_url: str, tmp_path: Path) -> None:
+    history, named = files(tmp_path, gzip.compress(as_csv(GOOD)))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cp", str(history), str(pipe)]):
+        assert _tickets(log_url, pipe, named).returncode == 0
+    assert _events(log_url) == 4
 
 
 @pytest.mark.parametrize(
