@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from litestar import Response, Router, get, post
 
+from api.admission import allow_password
 from api.body import decode_body
 from api.documentation import CookieParameter, documented
 from api.requests import AnyRequest, principal
@@ -20,7 +21,7 @@ from api.sessions import (
     revoke_session,
 )
 from application.account_records import Client, Profile, TokenPair
-from application.account_rules import DISPLAY_NAME_MAX, EMAIL_MAX, PASSWORD_MAX, PASSWORD_MIN
+from application.account_rules import DISPLAY_NAME_MAX, EMAIL_MAX, PASSWORD_MAX, PASSWORD_MIN, email_key
 from application.principal import Role
 from domain.errors import NotAuthenticated
 
@@ -133,6 +134,7 @@ async def register(request: AnyRequest) -> Response[Tokens]:
 
 @post(
     "/auth/login",
+    limited_as="sign_in_address",
     status_code=200,
     **documented(
         operation_id="login",
@@ -149,12 +151,14 @@ async def register(request: AnyRequest) -> Response[Tokens]:
 async def log_in(request: AnyRequest) -> Response[Tokens]:
     """Open a session."""
     body = await decode_body(request, Login, BODY_LIMIT)
+    await allow_password(request, email_key(body.email))
     pair = await accounts(request).log_in(body.email, body.password, _client(request))
     return _signed_in(request, pair, in_cookie=body.use_cookie, status=200)
 
 
 @post(
     "/auth/refresh",
+    limited_as="refresh",
     status_code=200,
     **documented(
         operation_id="refreshTokens",
@@ -208,6 +212,7 @@ async def refresh(request: AnyRequest) -> Response[Tokens]:
 async def change_password(request: AnyRequest) -> PasswordChanged:
     """Change the password."""
     body = await decode_body(request, PasswordChange, BODY_LIMIT)
+    await allow_password(request, str(principal(request).principal_id))
     return PasswordChanged(await accounts(request).change_password(principal(request), body.old_password, body.new_password))
 
 

@@ -17,6 +17,7 @@ from projections.flow import DAYS_MAX, FlowMetrics, flow_metrics
 
 @get(
     "/analytics/flow",
+    limited_as="reports",
     **documented(
         operation_id="getFlowMetrics",
         summary="Flow metrics",

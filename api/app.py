@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Litestar, Router
 
 from api.accounts import account_routes
+from api.admission import Admission
 from api.analytics import get_flow
 from api.batches import batch_tasks
 from api.compression import CompressedBodies
@@ -41,6 +42,7 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
             app.state.resources = resources
             app.state.cursors = CursorSigner(chosen)
             app.state.compressed = CompressedBodies(chosen.compressed_cache_bytes)
+            admission.open(resources)
             # Only now: whoever builds on this application may have registered more.
             edge.learn_routes()
             edge.draining = resources.draining
@@ -58,7 +60,14 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
         request_max_body_size=chosen.max_batch_bytes,
         debug=False,
     )
-    edge = Edge(app, Turns(chosen.max_waiting_requests), origins=cors_origins(chosen), logs_all=chosen.access_log)
+    admission = Admission()
+    edge = Edge(
+        app,
+        Turns(chosen.max_waiting_requests),
+        admission,
+        origins=cors_origins(chosen),
+        logs_all=chosen.access_log,
+    )
     app.asgi_handler = edge
     return app
 

@@ -9,6 +9,7 @@ from litestar import post
 from litestar.types import ASGIApp
 from uuid_utils.compat import uuid7
 
+from api.admission import charge_items
 from api.answers import Answer
 from api.body import read_body
 from api.command_bodies import decode_command
@@ -95,6 +96,7 @@ async def batch_tasks(request: AnyRequest) -> ASGIApp:
             batch = decode_command(body, Batch)
         else:
             batch = await asyncio.to_thread(decode_command, body, Batch)
+        await charge_items(request, len(batch.commands))
         context = command_context(request, body)
         answer = await log.batches.handle([_entry(item) for item in batch.commands], context, _rendered)
     results = [_result(index, outcome) for index, outcome in enumerate(answer.outcomes)]

@@ -12,6 +12,7 @@ from api.problem import FieldError, Problem
 from application.command_handler import Contention, NoSuchVersion, PreconditionFailed
 from application.ports import IdempotencyMismatch, LogUnavailable
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, NotPermitted, RuleViolated
+from infrastructure.limiter import Refused
 from infrastructure.log_places import AheadOfLog, AnotherHistory
 from infrastructure.task_reads import NotYetApplied
 from infrastructure.unavailable import Overloaded, Unavailable
@@ -38,6 +39,7 @@ EDGE_CODES: Mapping[int, tuple[str, ...]] = {
     406: ("not_acceptable",),
     408: ("body_too_slow",),
     415: ("unsupported_content_encoding",),
+    429: ("rate_limited",),
     500: ("internal_error",),
 }
 """By status, what any route at all can answer, because it is refused before the route's own code or instead of it."""
@@ -99,7 +101,7 @@ def _problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:  # noqa: PL
         case LogUnavailable():
             detail = "the log cannot be reached; whether a command was stored is settled by its Idempotency-Key"
             return problem(503, "log_unavailable", detail), {"Retry-After": "1"}
-        case Unavailable() | PoolTimeout() | psycopg.OperationalError():
+        case Refused() | Unavailable() | PoolTimeout() | psycopg.OperationalError():
             return _for_the_moment(error)
         case HTTPException():
             return _of_litestar(error)
@@ -108,10 +110,21 @@ def _problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:  # noqa: PL
 
 
 def _for_the_moment(error: Exception) -> tuple[Problem, dict[str, str]]:
+    if isinstance(error, Refused):
+        return _rate_limited(error)
     again = {"Retry-After": str(getattr(error, "retry_after", 1))}
     if isinstance(error, Overloaded):
         return problem(503, "overloaded", "more is asked for at once than the service takes on"), again
     return problem(503, "unavailable", "a part of the service is away"), again
+
+
+def _rate_limited(error: Refused) -> tuple[Problem, dict[str, str]]:
+    detail = f"{error}; ask again in {error.retry_after} s"
+    return problem(429, "rate_limited", detail), {
+        "Retry-After": str(error.retry_after),
+        "RateLimit-Policy": error.budget.policy,
+        "RateLimit": f'"{error.budget.name}";r=0;t={error.retry_after}',
+    }
 
 
 def _precondition_failed(error: PreconditionFailed) -> Problem:

@@ -56,6 +56,7 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @get(
     "/healthz",
+    limited_as="free",
     **documented(operation_id="healthz", summary="Is the process alive", responses={200: Alive}, public=True),
 )
 async def healthz() -> ASGIApp:
@@ -65,6 +66,7 @@ async def healthz() -> ASGIApp:
 
 @get(
     "/readyz",
+    limited_as="free",
     **documented(
         operation_id="readyz",
         summary="Can the process serve, and how far behind are the read models",

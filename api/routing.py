@@ -18,6 +18,7 @@ from api.body import ACCEPT_PATCH
 OPEN_TO_ALL: Final = "public"
 QUERY_NAMES: Final = "query_names"
 NOT_JSON: Final = "not_json"
+LIMITED_AS: Final = "limited_as"
 
 # Whatever a parameter names, an id is made of these: so no dot segment, encoding or matrix parameter passes for one.
 _PARAMETER: Final = re.compile(rb"[A-Za-z0-9_-]+").fullmatch
@@ -26,7 +27,7 @@ _PARAMETER: Final = re.compile(rb"[A-Za-z0-9_-]+").fullmatch
 class Registered:
     """One method of one path, as it was registered. Protected unless the registration says `public=True`."""
 
-    __slots__ = ("handler", "is_json", "is_public", "method", "query_names", "serve", "template")
+    __slots__ = ("handler", "is_json", "is_public", "limited_as", "method", "query_names", "serve", "template")
 
     def __init__(self, method: str, route: HTTPRoute) -> None:
         self.method = method
@@ -34,6 +35,7 @@ class Registered:
         self.handler: Any = route.route_handler_map[method][0]  # type: ignore[index]  # a method of its own map
         self.is_public: bool = self.handler.opt.get(OPEN_TO_ALL) is True
         self.is_json: bool = self.handler.opt.get(NOT_JSON) is not True
+        self.limited_as: str = self.handler.opt.get(LIMITED_AS, "")
         self.query_names: frozenset[str] = self.handler.opt.get(QUERY_NAMES, frozenset())
         self.serve: ASGIApp = route.handle  # type: ignore[assignment]  # serves HTTP only
 

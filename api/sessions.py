@@ -54,7 +54,8 @@ def refresh_cookie(request: AnyRequest, token: str, lasts: int) -> Cookie:
         max_age=lasts,
         httponly=True,
         samesite="strict",
-        secure=request.app.state.resources.settings.secure_cookies,
+        # The scheme is what the client used, where a trusted proxy says so.
+        secure=request.app.state.resources.settings.secure_cookies or request.scope["scheme"] == "https",
     )
 
 

@@ -13,16 +13,20 @@ from application.command_handler import CommandHandler
 from infrastructure.accounts_store import PostgresAccountStore
 from infrastructure.applied_positions import AppliedPositions
 from infrastructure.batch_turns import BatchTurns
+from infrastructure.budgets import budgets_of, processes_of
 from infrastructure.change_watch import ChangeWatch
+from infrastructure.client_address import ClientAddresses
 from infrastructure.draining import Draining
 from infrastructure.event_store import PostgresEventStore
 from infrastructure.fair_queue import QueueBounds
 from infrastructure.head_publisher import HeadPublisher
 from infrastructure.hot_reader import HotReader
+from infrastructure.limiter import Limiter
+from infrastructure.limits import Limits
 from infrastructure.log_watch import LogWatch
 from infrastructure.passwords import PasswordHasher
 from infrastructure.postgres import CONTROL_SCHEMA, AsyncPool, conninfo, log_schema, pool
-from infrastructure.redis_client import BROKER, READ_MODELS, async_client
+from infrastructure.redis_client import BROKER, LIMITS, READ_MODELS, async_client
 from infrastructure.revocations import RevocationWatch
 from infrastructure.security import KeyRing, TokenIssuer, TokenVerifier
 from infrastructure.settings import Settings
@@ -60,6 +64,7 @@ class Resources:
         revocations: RevocationWatch,
         accounts_pool: AsyncPool,
         draining: Draining,
+        limits: Limits,
     ) -> None:
         self.settings = settings
         self.logs = logs
@@ -67,6 +72,8 @@ class Resources:
         self.verifier = verifier
         self.revocations = revocations
         self.accounts_pool = accounts_pool
+        self.limits = limits
+        self.addresses = ClientAddresses(settings)
         self.draining = draining
 
 
@@ -102,7 +109,16 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         draining = Draining(settings.drain_file)
         draining.start()
         stack.push_async_callback(draining.stop)
-        yield Resources(settings, logs, accounts, verifier, revocations, accounts_pool, draining)
+        limits = await _open_limits(stack, settings)
+        yield Resources(settings, logs, accounts, verifier, revocations, accounts_pool, draining, limits)
+
+
+async def _open_limits(stack: AsyncExitStack, settings: Settings) -> Limits:
+    client = await _open_redis(stack, settings, LIMITS, None)
+    limiter = Limiter(client, processes_of(settings))
+    stack.push_async_callback(limiter.close)
+    await limiter.start()
+    return Limits(limiter, budgets_of(settings), settings.secret_key)
 
 
 async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accounts_pool: AsyncPool) -> LogResources:

@@ -1,5 +1,6 @@
 """Points that a process was lent ahead of need: taken from Redis before they are spent, lapsing where they are not."""
 
+from math import ceil
 from typing import Final
 
 from infrastructure.budgets import MICRO, Budget
@@ -18,10 +19,11 @@ class Lease:
     `left` points, of which the first lapses at `lapses`, each further one `interval` seconds later.
     """
 
-    __slots__ = ("back", "beyond", "budget", "interval", "lapses", "later", "left", "low", "remaining")
+    __slots__ = ("back", "beyond", "budget", "interval", "lapses", "later", "left", "low", "name", "remaining")
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
+        self.name = budget.name.encode()
         self.interval = budget.interval / MICRO
         lent = min(int(LEND_SECONDS / self.interval), budget.burst // SMALLEST_PART)
         self.beyond = lent if lent > 1 else 0
@@ -30,15 +32,19 @@ class Lease:
         self.lapses = 0.0
         self.later: list[tuple[int, float]] = []
         self.remaining = 0
-        self.back = 0.0
+        self.back = 0
 
     def add(self, given: Given) -> None:
         """Take in what Redis gave; it lapses after whatever is there already."""
-        self.remaining, self.back = given.left, given.back
+        self.learn(given)
         if self.left < 1:
             self.left, self.lapses = given.lent, given.lapses
         elif given.lent:
             self.later.append((given.lent, given.lapses))
+
+    def learn(self, given: Given) -> None:
+        """How many are left besides those lent to this process, and in how many whole seconds all are there again."""
+        self.remaining, self.back = given.left, ceil(given.back)
 
     def has(self, cost: int, now: float) -> bool:
         """Whether so many can be spent now. Drops what has lapsed, and a rest that is too small."""

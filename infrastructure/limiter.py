@@ -209,7 +209,7 @@ class Limiter:
     def _decide_here(self, account: Account, cost: int, now: float) -> None:
         decision = self._local.decide(account.asked, cost, now)
         for lease, given in zip(account.leases, decision.parts, strict=True):
-            lease.remaining, lease.back = given.left, given.back
+            lease.learn(given)
         if not decision.is_given:
             _refuse(account, decision, cost)
             # Redis may know better as soon as it is back.
@@ -246,7 +246,7 @@ def _refuse(account: Account, decision: Decision, cost: int) -> None:
     account.refusing = account.leases[worst].budget
     account.refused_cost, account.refused_until = cost, decision.asked_at + decision.parts[worst].wait
     for lease, given in zip(account.leases, decision.parts, strict=True):
-        lease.remaining, lease.back = given.left, given.back
+        lease.learn(given)
 
 
 def _whole(seconds: float) -> int:

@@ -99,13 +99,14 @@ class Api:
         headers: Headers,
         *chunks: bytes | None,
         query: bytes = b"",
+        client: str = "192.0.2.7",
     ) -> httpx.Response:
         """One exchange byte by byte as the server hands it over, past every client that would put things right.
 
         The body comes in `chunks`, where None is the end of the connection; without a Content-Length among the headers that
         is a chunked transfer.
         """
-        start, content = self.run(self._exchange(_scope(method, path, headers, query), deque(chunks or [b""])))
+        start, content = self.run(self._exchange(_scope(method, path, headers, query, client), deque(chunks or [b""])))
         return httpx.Response(start["status"], headers=start["headers"], content=content)
 
     def sent(self, method: str, path: str, headers: Headers) -> RawAnswer:
@@ -183,7 +184,7 @@ class Api:
         return User(self, body["email"], answer.json())
 
 
-def _scope(method: str, path: str, headers: Headers, query: bytes) -> dict[str, Any]:
+def _scope(method: str, path: str, headers: Headers, query: bytes, client: str = "192.0.2.7") -> dict[str, Any]:
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     raw = [(n.lower().encode(), v if isinstance(v, bytes) else v.encode()) for n, v in pairs]
     return {
@@ -197,7 +198,7 @@ def _scope(method: str, path: str, headers: Headers, query: bytes) -> dict[str, 
         "root_path": "",
         "query_string": query,
         "headers": raw,
-        "client": ("192.0.2.7", 4711),
+        "client": (client, 4711),
         "server": ("taskmaster.example", 80),
     }
 

@@ -27,6 +27,7 @@ def api_settings(services: LocalServices, template_database: str) -> Iterator[Se
         "TASKMASTER_SECRET_KEY": SECRET,
         "TASKMASTER_OPERATOR_TOKEN": OPERATOR,
         "TASKMASTER_WAIT_SECONDS": "2",
+        "TASKMASTER_LIMITS": "off",
     }
     yield load_settings(environ)
     _administer(services, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))

@@ -15,12 +15,18 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult, DefineMiddleware
 from litestar.openapi.config import OpenAPIConfig
+from redis.asyncio import Redis
 
 from api.accounts import account_routes
 from api.errors import BadRequest, problem_of
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, RuleViolated
+from infrastructure.budgets import Budgets
+from infrastructure.client_address import ClientAddresses
+from infrastructure.limiter import Limiter
+from infrastructure.limits import Limits
 from infrastructure.security import InvalidToken
-from tests.accounts_world import EMAIL, PASSWORD, World, open_world
+from infrastructure.settings import Settings as Configured
+from tests.accounts_world import EMAIL, PASSWORD, SECRET, World, open_world
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -45,6 +51,9 @@ class Resources(msgspec.Struct):
     accounts: Any
     verifier: Any
     settings: Settings = msgspec.field(default_factory=Settings)
+    # No budget, and so nothing that would be asked of Redis.
+    limits: Any = msgspec.field(default_factory=lambda: Limits(Limiter(Redis()), Budgets(), SECRET))
+    addresses: Any = msgspec.field(default_factory=lambda: ClientAddresses(Configured()))
 
 
 class BearerAuthentication(AbstractAuthenticationMiddleware):

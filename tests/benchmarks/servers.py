@@ -28,6 +28,7 @@ from projections.hot_tasks import generations_pattern
 from tests.benchmarks.bare import PAGE_FILE
 from tests.benchmarks.figures import NotMeasured
 from tests.benchmarks.http_client import Connection, Request
+from tests.wide_limits import WIDE
 
 PROJECT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
@@ -81,6 +82,7 @@ class Bench:
         try:
             migrate(url, log_names)
             yield Settings(
+                **WIDE,
                 database_url=url,
                 redis_url=self._services.redis_url,
                 data_dir=str(self.folder),

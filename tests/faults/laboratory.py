@@ -13,6 +13,7 @@ from infrastructure.local_services import LocalServices
 from infrastructure.migrate import migrate
 from infrastructure.settings import Settings, load_settings
 from tests.faults.zygotes import Zygote
+from tests.wide_limits import WIDE
 
 SECRET = "a secret of the fault tests, long enough to sign with"
 
@@ -59,7 +60,7 @@ class Laboratory:
         migrate(database_url, ["main"])
         with redis.Redis.from_url(self.services.redis_url) as client:
             client.flushall()
-        return Settings(database_url=database_url, redis_url=self.services.redis_url, secret_key=SECRET)
+        return Settings(**WIDE, database_url=database_url, redis_url=self.services.redis_url, secret_key=SECRET)
 
     def log_tail(self, lines: int = 40) -> str:
         """The newest words of the children, for a report of a failure."""

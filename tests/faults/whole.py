@@ -23,6 +23,7 @@ from infrastructure.settings import Settings
 from tests.faults.laboratory import SECRET
 from tests.faults.trial import Trial, Verdict
 from tests.faults.zygotes import PROJECT
+from tests.wide_limits import WIDE_ENVIRON
 
 SERVERS = ("postgres", "valkey-server")
 RECOVERY_SECONDS = 30.0
@@ -54,6 +55,7 @@ class Dev:
         """Start it; returns at once."""
         environ = {
             **os.environ,
+            **WIDE_ENVIRON,
             "TASKMASTER_DATA_DIR": str(self._folder),
             "TASKMASTER_PORT": str(self.port),
             "TASKMASTER_SECRET_KEY": SECRET,

@@ -1,0 +1,16 @@
+"""Limits that are at work and refuse nobody: for whatever measures or breaks something else."""
+
+from typing import Any, Final
+
+import msgspec
+
+from infrastructure.budgets import PROFILES
+from infrastructure.settings import VARIABLES, Settings
+
+WIDE: Final[dict[str, Any]] = {f"limit_{name}": "1000000/1" for name in PROFILES["standard"]}
+WIDE_ENVIRON: Final = {VARIABLES[field]: text for field, text in WIDE.items()}
+
+
+def with_wide_limits(settings: Settings) -> Settings:
+    """The same settings with these limits."""
+    return msgspec.structs.replace(settings, **WIDE)
