@@ -4,30 +4,28 @@ from math import ceil
 from typing import Final
 
 from infrastructure.budgets import MICRO, Budget
-from infrastructure.redis_budgets import Given
+from infrastructure.redis_budgets import LEND_SECONDS, Given
 
-LEND_SECONDS: Final = 1.0
-"""A process is lent at most what a budget gets back in this time."""
 SMALLEST_PART: Final = 16
-"""And at most this part (1/16) of its burst."""
+"""A process is lent at most this part (1/16) of a budget's burst, and at most what comes back while it lasts."""
 
 
 class Lease:
     """Points of one budget. Each lapses at the time at which it would have come back, which keeps the budget exact: what is
-    spent late can never meet with what has come back since.
+    spent late can never meet with what has come back since. `most` is how many are lent at once.
 
     `left` points, of which the first lapses at `lapses`, each further one `interval` seconds later.
     """
 
-    __slots__ = ("back", "beyond", "budget", "interval", "lapses", "later", "left", "low", "name", "remaining")
+    __slots__ = ("back", "budget", "interval", "lapses", "later", "left", "low", "most", "name", "remaining")
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.name = budget.name.encode()
         self.interval = budget.interval / MICRO
-        lent = min(int(LEND_SECONDS / self.interval), budget.burst // SMALLEST_PART)
-        self.beyond = lent if lent > 1 else 0
-        self.low = self.beyond // 2
+        most = min(int(LEND_SECONDS / self.interval), budget.burst // SMALLEST_PART)
+        self.most = most if most > 1 else 0
+        self.low = 0
         self.left = 0
         self.lapses = 0.0
         self.later: list[tuple[int, float]] = []
@@ -41,6 +39,7 @@ class Lease:
             self.left, self.lapses = given.lent, given.lapses
         elif given.lent:
             self.later.append((given.lent, given.lapses))
+        self.low = given.lent // 2
 
     def learn(self, given: Given) -> None:
         """How many are left besides those lent to this process, and in how many whole seconds all are there again."""
@@ -59,6 +58,10 @@ class Lease:
                 self.left = max(0, self.left)
                 return False
             self.left, self.lapses = self.later.pop(0)
+
+    def unspent(self, now: float) -> int:
+        """How many there are that have not lapsed."""
+        return (self.left if self.has(1, now) else 0) + sum(points for points, _ in self.later)
 
     @property
     def shown(self) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from math import ceil
 from typing import Final
 
 import msgspec
@@ -12,10 +13,12 @@ import redis.asyncio
 from infrastructure.budgets import Budget
 from infrastructure.leases import Lease
 from infrastructure.local_budgets import LocalBudgets
-from infrastructure.redis_budgets import AnotherMemory, Asked, Decision, RedisAway, RedisBudgets, Settling
+from infrastructure.redis_budgets import LEND_SECONDS, AnotherMemory, Asked, Decision, RedisAway, RedisBudgets, Settling
 
 MOST_ACCOUNTS: Final = 20_000
 PROBE_SECONDS: Final = 0.25
+PAUSE_SECONDS: Final = 2 * LEND_SECONDS
+"""Whoever asked for nothing for so long is not lent anything at first."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +47,29 @@ class Refused(Exception):
 class Account:
     """What one set of budgets has in this process: points lent, a refusal that still holds, and who waits for more."""
 
-    __slots__ = ("asked", "leases", "most", "need", "ready", "refused_cost", "refused_until", "refusing", "running")
+    __slots__ = (
+        "asked",
+        "busy_since",
+        "extended_at",
+        "given",
+        "leases",
+        "lendable",
+        "most",
+        "need",
+        "ready",
+        "refused_cost",
+        "refused_until",
+        "refusing",
+        "running",
+    )
 
     def __init__(self, charges: Sequence[Charge]) -> None:
         self.leases = [Lease(charge.budget) for charge in charges]
-        self.asked = [
-            Asked(charge.budget, charge.key, lease.beyond) for charge, lease in zip(charges, self.leases, strict=True)
-        ]
+        self.asked = [Asked(charge.budget, charge.key) for charge in charges]
+        # Where one budget is too small to lend from, the others' points would lapse beside it.
+        self.lendable = min(lease.most for lease in self.leases)
+        self.given = 0
+        self.extended_at = self.busy_since = float("-inf")
         self.most = min(charge.budget.burst for charge in charges)
         self.need = 0
         self.ready = 0
@@ -71,6 +90,17 @@ class Account:
             if lease.left < lease.low and not lease.later:
                 are_low = True
         return None if are_low else True
+
+    def wanted(self, now: float) -> int:
+        """How many points to ask for ahead: as many as were spent lately in the time that they last."""
+        if not self.lendable:
+            return 0
+        since, self.extended_at = now - self.extended_at, now
+        if since > PAUSE_SECONDS:
+            self.busy_since = now
+            return 0
+        spent = self.given - min(lease.unspent(now) for lease in self.leases)
+        return min(self.lendable, ceil(spent / max(since, 1e-3) * LEND_SECONDS))
 
     def refusal(self, cost: int, now: float) -> Refused | None:
         """What Redis refused stays refused until its time has come: no points come back sooner."""
@@ -179,23 +209,23 @@ class Limiter:
             for lease, each, given in zip(account.leases, account.asked, decision.parts, strict=True):
                 lease.add(given)
                 self._local.learn(each.key, decision.asked_at + given.back)
+            now = time.monotonic()
+            account.given = decision.points + min(lease.unspent(now) for lease in account.leases)
         finally:
             account.running = None
 
     async def _ask(self, account: Account, cost: int) -> Decision | None:
         """Redis's decision, or None where it gives none: then it is made here."""
+        now = time.monotonic()
+        wanted, is_steady = account.wanted(now), now - account.busy_since > LEND_SECONDS
         for _ in range(3):
-            now = time.monotonic()
-            used_up = self._local.used_up if self._is_doubtful else None
             asked = [
-                msgspec.structs.replace(
-                    each,
-                    used_up=self._local.known(each.key, now) if used_up is None else used_up(each.budget, each.key, now),
-                )
-                for each in account.asked
+                Asked(each.budget, each.key, max(0, wanted - lease.unspent(now)), self._used_up(each, now))
+                for each, lease in zip(account.asked, account.leases, strict=True)
             ]
             try:
-                return await self._redis.decide(asked, cost, max(cost, account.need))
+                # Only for whoever keeps on asking something is lost: a burst finds all there is.
+                return await self._redis.decide(asked, cost, max(cost, account.need), may_leave_gap=is_steady)
             except AnotherMemory:
                 self._is_doubtful = True
             except Settling as settling:
@@ -205,6 +235,11 @@ class Limiter:
                 break
         self._cut_off(PROBE_SECONDS)
         return None
+
+    def _used_up(self, asked: Asked, now: float) -> float:
+        if self._is_doubtful:
+            return self._local.used_up(asked.budget, asked.key, now)
+        return self._local.known(asked.key, now)
 
     def _decide_here(self, account: Account, cost: int, now: float) -> None:
         decision = self._local.decide(account.asked, cost, now)

@@ -24,12 +24,15 @@ SETTLE_SECONDS: Final = 1.0
 noticed by then."""
 TIMEOUT_SECONDS: Final = 1.0
 MOST_AT_ONCE: Final = 64
+LEND_SECONDS: Final = 1.0
+"""So long lent points last at least."""
 LENDABLE_SHARE: Final = 8
 """Ahead of need a process is lent at most this part (1/8) of what is left, so that the last points can be had anywhere."""
 
 # KEYS: the mark, then a budget each. ARGV: mark known here, nonce of a new mark, run id of this server, microseconds to settle
-# (0: this is the only process), whether this process was cut off, points needed at least, points wanted in all, then for each
-# budget: interval, burst, points wanted beyond, microseconds for which it counts as used up.
+# (0: this is the only process), whether this process was cut off, points needed at least, points wanted in all, microseconds
+# for which lent points shall last, whether those may be put behind a gap that nobody gets, then for each budget: interval,
+# burst, points wanted beyond, microseconds for which it counts as used up.
 # Answer: mark, state (0 decided, -1 another memory than known: ask again, else microseconds until it decides again), and
 # where decided: whether given, points given of every budget, then for each budget: points lent beyond, microseconds until the
 # first of them lapses, points left, microseconds until all are back, microseconds until the least that is needed is there.
@@ -38,6 +41,7 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local known, run, settle, was_away = ARGV[1], ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
 local least, need = tonumber(ARGV[6]), tonumber(ARGV[7])
+local lasting, may_leave_gap = now + tonumber(ARGV[8]), ARGV[9] == '1'
 local mark, settled = redis.call('GET', KEYS[1]), 0
 local id = run .. '-' .. ARGV[2]
 local is_lost = known ~= ''
@@ -58,7 +62,7 @@ if settled > now then return {id, settled - now} end
 if known ~= '' and known ~= id then return {id, -1} end
 local tats, free, is_given, common = {}, {}, 1, need
 for i = 2, #KEYS do
-  local at = (i - 1) * 4 + 4
+  local at = (i - 1) * 4 + 6
   local interval, burst, floor = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 3])
   local tat = tonumber(redis.call('GET', KEYS[i]) or 0)
   if settled > 0 then tat = math.max(tat, settled + interval * burst) end
@@ -70,17 +74,24 @@ end
 if is_given == 0 then common = 0 end
 local answer = {id, 0, is_given, common}
 for i = 2, #KEYS do
-  local at = (i - 1) * 4 + 4
+  local at = (i - 1) * 4 + 6
   local interval, burst, beyond = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local points, tat = 0, tats[i]
-  if is_given == 1 then
-    points = common + math.max(0, math.min(beyond, math.floor((free[i] - common) / LENDABLE)))
-    tat = tat + points * interval
+  local tat, lent, first = tats[i] + common * interval, 0, 0
+  local from = tat
+  if from < lasting then
+    from = lasting
+    if not may_leave_gap then beyond = 0 end
+  end
+  if is_given == 1 and beyond > 0 then
+    lent = math.max(0, math.min(beyond, math.floor((now + interval * burst - from) / interval / LENDABLE)))
+    if lent > 0 then tat, first = from + lent * interval, from + interval - now end
+  end
+  if tat > tats[i] then
     redis.call('SET', KEYS[i], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000) + 1000)
   end
-  answer[#answer + 1] = points - common
-  answer[#answer + 1] = tats[i] + (common + 1) * interval - now
-  answer[#answer + 1] = free[i] - points
+  answer[#answer + 1] = lent
+  answer[#answer + 1] = first
+  answer[#answer + 1] = math.floor((now + interval * burst - tat) / interval)
   answer[#answer + 1] = tat - now
   answer[#answer + 1] = math.max(0, tats[i] + least * interval - now - interval * burst)
 end
@@ -148,13 +159,17 @@ class RedisBudgets:
         self._waiting: list[tuple[list[str | int], int, asyncio.Future[Any]]] = []
         self._running: asyncio.Task[None] | None = None
 
-    async def decide(self, asked: Sequence[Asked], least: int, need: int, *, was_away: bool = False) -> Decision:
-        """Take `least` to `need` points from every budget, or none from any.
+    async def decide(
+        self, asked: Sequence[Asked], least: int, need: int, *, was_away: bool = False, may_leave_gap: bool = False
+    ) -> Decision:
+        """Take `least` to `need` points from every budget, or none from any; then lend what is asked for beyond, to last for
+        LEND_SECONDS. What is lent early comes behind a gap, which is lost to everybody.
 
         Raises Settling, AnotherMemory or RedisAway; nothing was taken then that anybody may spend.
         """
         arguments: list[str | int] = [MARK, *(PREFIX + each.key for each in asked)]
         arguments += [self._known, secrets.token_hex(4), "", self._settle, int(was_away), least, need]
+        arguments += [round(LEND_SECONDS * MICRO), int(may_leave_gap)]
         for each in asked:
             used_up = max(0, round(each.used_up * MICRO))
             arguments += [each.budget.interval, each.budget.burst, each.beyond, used_up]

@@ -44,6 +44,8 @@ TARGETS: dict[str, Target] = {
     "crowd_p99_ms": Target(3_000, "ms"),
     "growth_command": Target(1.25, "x"),
     "growth_query": Target(1.25, "x"),
+    "limited_list_ratio": Target(0.97, "x", at_least=True),
+    "signin_flood_ratio": Target(3, "x"),
     "api_rss_mb": Target(200, "MB"),
     "worker_rss_mb": Target(250, "MB"),
     "start_s": Target(6, "s"),

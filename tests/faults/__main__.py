@@ -20,6 +20,7 @@ from rich.table import Table
 
 from tests.faults.killing import kill_everywhere
 from tests.faults.laboratory import Laboratory
+from tests.faults.limit_bursts import limit_bursts
 from tests.faults.losses import without_read_model, without_relay
 from tests.faults.outages import postgres_restarts, redis_outages
 from tests.faults.trial import Verdict
@@ -72,6 +73,7 @@ def _trials(chosen: argparse.Namespace, begun: float, console: Console) -> list[
     with Laboratory() as laboratory:
         run("redis", lambda: redis_outages(laboratory, seed, rounds=2, pause=10))
         run("postgres", lambda: postgres_restarts(laboratory, seed, restarts=12))
+        run("limits", lambda: limit_bursts(laboratory, seed, bursts=300))
         run("zombies", lambda: asyncio.run(wake_zombies(laboratory, seed, STOPS)))
         run("without relay", lambda: asyncio.run(without_relay(laboratory, seed)))
         run("without read model", lambda: asyncio.run(without_read_model(laboratory, seed)))

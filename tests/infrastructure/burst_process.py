@@ -37,9 +37,9 @@ class _CountsFromNothing(LocalBudgets):
 class _HasNoMemory(RedisBudgets):
     """A store that comes back empty is believed to be one on which nothing was ever spent."""
 
-    async def decide(self, asked: Sequence[Asked], least: int, need: int, *, was_away: bool = False) -> Decision:
+    async def decide(self, asked: Sequence[Asked], least: int, need: int, **how: bool) -> Decision:
         self._known = ""
-        return await super().decide(asked, least, need)
+        return await super().decide(asked, least, need, may_leave_gap=how.get("may_leave_gap", False))
 
 
 class _Unprotected(Limiter):
