@@ -64,7 +64,6 @@ class Resources:
         revocations: RevocationWatch,
         accounts_pool: AsyncPool,
         draining: Draining,
-        limits: Limits,
     ) -> None:
         self.settings = settings
         self.logs = logs
@@ -72,7 +71,7 @@ class Resources:
         self.verifier = verifier
         self.revocations = revocations
         self.accounts_pool = accounts_pool
-        self.limits = limits
+        self.limits: Limits
         self.addresses = ClientAddresses(settings)
         self.draining = draining
 
@@ -109,8 +108,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         draining = Draining(settings.drain_file)
         draining.start()
         stack.push_async_callback(draining.stop)
-        limits = await _open_limits(stack, settings)
-        yield Resources(settings, logs, accounts, verifier, revocations, accounts_pool, draining, limits)
+        resources = Resources(settings, logs, accounts, verifier, revocations, accounts_pool, draining)
+        resources.limits = await _open_limits(stack, settings)
+        yield resources
 
 
 async def _open_limits(stack: AsyncExitStack, settings: Settings) -> Limits:
