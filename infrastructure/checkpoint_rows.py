@@ -6,7 +6,7 @@ from uuid import UUID
 
 import psycopg
 
-from projections.changes import Change, LogIdentity
+from projections.changes import Change, Entry, LogIdentity
 from projections.engine import Checkpoint
 
 _SELECT = (
@@ -37,12 +37,12 @@ def read_checkpoints(connection: psycopg.Connection[Any], names: Sequence[str], 
     ]
 
 
-def move_checkpoints(connection: psycopg.Connection[Any], names: Iterable[str], change: Change) -> None:
-    """Move the named checkpoints to `change`."""
+def move_checkpoints(connection: psycopg.Connection[Any], names: Iterable[str], entry: Entry) -> None:
+    """Move the named checkpoints to `entry`."""
     connection.execute(
         "UPDATE checkpoints SET position = %s, leaf_hash = %s, attempts = 0, held = NULL, updated_at = now() "
         "WHERE projection = ANY(%s)",
-        (change.record.position, change.record.hash, list(names)),
+        (entry.record.position, entry.record.hash, list(names)),
         prepare=True,
     )
 

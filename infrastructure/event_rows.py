@@ -1,11 +1,12 @@
 """Reading recorded events: one list of columns, one way to turn a row into a RecordedEvent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
 from domain.envelope import RecordedEvent
 from domain.task_events import TaskEvent
-from infrastructure.event_codec import decode
+from infrastructure.event_codec import decode, is_foreign
+from projections.changes import ForeignEvent
 
 TaskRecord = RecordedEvent[TaskEvent]
 
@@ -31,6 +32,18 @@ def recorded_event(row: Sequence[Any]) -> TaskRecord:
         decode(row[11], row[12], row[13]),
         row[10],
     )
+
+
+def any_event(row: Sequence[Any]) -> TaskRecord | ForeignEvent:
+    """The event in a row of COLUMNS, whoever's it is; raises UnknownEventType for one of ours."""
+    if is_foreign(row[11]):
+        return ForeignEvent(row[0], row[1], row[2], row[11], row[10])
+    return recorded_event(row)
+
+
+def own_events(rows: Iterable[Sequence[Any]]) -> list[TaskRecord]:
+    """Our events among rows of COLUMNS; raises UnknownEventType."""
+    return [recorded_event(row) for row in rows if not is_foreign(row[11])]
 
 
 OF_STREAM: LiteralString = (

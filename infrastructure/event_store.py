@@ -20,7 +20,7 @@ from application.ports import (
 from application.receipts import position_in
 from domain.task_events import TASK_FIELDS
 from infrastructure.event_codec import TOUCHED_BY_TOPIC
-from infrastructure.event_rows import AFTER_POSITION, OF_STREAM, TaskRecord, recorded_event
+from infrastructure.event_rows import AFTER_POSITION, HEAD, OF_STREAM, TaskRecord, own_events
 from infrastructure.fair_queue import QueueBounds
 from infrastructure.group_commit import GroupCommitAppender
 from infrastructure.log_places import Place, is_in_the_future, require_place
@@ -138,12 +138,12 @@ class PostgresEventStore:
         async with self._reading() as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(query.encode(), parameters, prepare=True)
-            return [recorded_event(row) for row in await cursor.fetchall()]
+            return own_events(await cursor.fetchall())
 
     async def head(self) -> int:
         """The newest position, 0 for an empty log."""
         async with self._reading() as connection:
-            cursor = await connection.execute("SELECT coalesce(max(notification_id), 0) FROM events", prepare=True)
+            cursor = await connection.execute(HEAD, prepare=True)
             row = await cursor.fetchone()
         return int(row[0]) if row else 0
 

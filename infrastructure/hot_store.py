@@ -8,7 +8,7 @@ import redis
 from infrastructure.checkpoint_rows import note_checkpoint, park_changes, parked_streams, read_checkpoints
 from infrastructure.failpoints import failpoint
 from infrastructure.log_source import Reconnecting
-from projections.changes import Change, LogIdentity
+from projections.changes import Change, Entry, LogIdentity, Passed, changes_among
 from projections.engine import Checkpoint, Incomplete, Moved, ProjectionFailed
 from projections.hot_tasks import APPLY, DAMAGED, NAME, HotKeys, checkpoint_value, read_checkpoint, write_arguments
 
@@ -76,16 +76,16 @@ class HotStore:
             pipeline.set(keys.checkpoint, checkpoint_value(identity, 0, None), nx=True)
             pipeline.execute()
 
-    def write(self, expected: Sequence[Checkpoint], changes: Sequence[Change]) -> None:
+    def write(self, expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
         """See `Store.write`."""
-        checkpoint = expected[0]
+        checkpoint, changes = expected[0], changes_among(entries)
         wanted = [change for change in changes if change.record.stream_id not in checkpoint.parked]
         if len(wanted) < len(changes):
             later = [change for change in changes if change.record.stream_id in checkpoint.parked]
             self._set_aside(checkpoint, later, "an earlier event of this stream is parked")
-        self._run(checkpoint, wanted, changes[-1])
+        self._run(checkpoint, wanted, entries[-1])
 
-    def _run(self, checkpoint: Checkpoint, changes: Sequence[Change], last: Change) -> None:
+    def _run(self, checkpoint: Checkpoint, changes: Sequence[Change], last: Entry) -> None:
         keys = HotKeys(self._log_name, checkpoint.generation)
         before = checkpoint_value(checkpoint.identity, checkpoint.position, checkpoint.leaf_hash)
         after = checkpoint_value(checkpoint.identity, last.record.position, last.record.hash)
@@ -116,10 +116,11 @@ class HotStore:
             connection.execute("UPDATE checkpoints SET position = %s WHERE projection = %s", (checkpoint.position, NAME))
             note_checkpoint(connection, checkpoint)
 
-    def park(self, checkpoint: Checkpoint, change: Change, error: str) -> None:
+    def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
         """See `Store.park`. Parked first: moving on before would lose the event if the process died between the two."""
-        self._set_aside(checkpoint, [change], error)
-        self._run(checkpoint, [], change)
+        if not isinstance(entry, Passed):
+            self._set_aside(checkpoint, [entry], error)
+        self._run(checkpoint, [], entry)
 
     def _set_aside(self, checkpoint: Checkpoint, changes: Sequence[Change], error: str) -> None:
         connection = self._connection.get()

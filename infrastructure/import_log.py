@@ -15,7 +15,7 @@ from application.ticket_import import ImportedStream
 from application.ticket_recognition import RecordedStep
 from domain.task import Task, evolve
 from infrastructure.append_function import append_parameters, append_statement, read_outcomes
-from infrastructure.event_rows import COLUMNS, recorded_event
+from infrastructure.event_rows import COLUMNS, HEAD, own_events
 from infrastructure.failpoints import failpoint
 from infrastructure.log_source import Reconnecting
 from infrastructure.postgres import log_schema
@@ -89,7 +89,7 @@ class ImportLog:
         case_of = {task_id: case for case, task_id in task_ids.items()}
         found = dict.fromkeys(task_ids, ImportedStream())
         steps: dict[str, list[RecordedStep]] = {}
-        for record in map(recorded_event, rows):
+        for record in own_events(rows):
             case = case_of[record.stream_id]
             before = found[case]
             task: Task = evolve(before.task, record.event)
@@ -105,7 +105,7 @@ class ImportLog:
 
     def head(self) -> int:
         """The log's newest position."""
-        row = self._patiently(lambda c: c.execute("SELECT coalesce(max(notification_id), 0) FROM events").fetchone())
+        row = self._patiently(lambda c: c.execute(HEAD).fetchone())
         return int(row[0]) if row else 0
 
     def _append(self, connection: psycopg.Connection[Any], appends: Sequence[Append]) -> int:

@@ -4,16 +4,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import psycopg
 
 from infrastructure.event_codec import UnknownEventType
-from infrastructure.event_rows import AFTER_POSITION, COLUMNS, TaskRecord, recorded_event
+from infrastructure.event_rows import COLUMNS, HEAD, TaskRecord, any_event, own_events
 from infrastructure.postgres import connect_sync, log_schema
-from projections.changes import LogIdentity
+from projections.changes import ForeignEvent, LogIdentity
 from projections.engine import Hold
 from projections.task_document import TaskDocument, fold
 from projections.task_snapshots import snapshots_before
+
+MOST_BYTES = 8_388_608
+"""Of payloads in one reading; the first event counts whatever its size."""
+
+_AFTER = (
+    f"SELECT {COLUMNS} FROM (SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) "
+    "AS before FROM (SELECT * FROM events WHERE notification_id > %s ORDER BY notification_id LIMIT %s) n) e "
+    f"WHERE before < {MOST_BYTES} ORDER BY notification_id"
+).encode()
 
 _TAILS = (
     f"SELECT {', '.join('e.' + name.strip() for name in COLUMNS.split(','))} "
@@ -58,13 +66,13 @@ class PostgresLogSource:
         """Close the connection."""
         self._connection.close()
 
-    def events_after(self, position: int, limit: int) -> list[TaskRecord]:
+    def events_after(self, position: int, limit: int) -> list[TaskRecord | ForeignEvent]:
         """Up to `limit` events after `position`, in order; raises Hold where this release cannot read the next one."""
-        records: list[TaskRecord] = []
+        records: list[TaskRecord | ForeignEvent] = []
         try:
-            for row in self._rows(AFTER_POSITION.encode(), (position, limit)):
-                records.append(recorded_event(row))  # noqa: PERF401 - what was read before an unknown type counts
-        except (UnknownEventType, msgspec.DecodeError) as unreadable:
+            for row in self._rows(_AFTER, (position, limit)):
+                records.append(any_event(row))  # noqa: PERF401 - what was read before an unknown type counts
+        except UnknownEventType as unreadable:
             if not records:
                 raise Hold(f"the event after {position} cannot be read: {unreadable}") from unreadable
         return records
@@ -75,8 +83,7 @@ class PostgresLogSource:
         if self._snapshots:
             documents = snapshots_before(self._connection.get(), dict(versions))
         after = [documents[task].version if task in documents else 0 for task in versions]
-        for row in self._rows(_TAILS, (list(versions), after, list(versions.values()))):
-            record = recorded_event(row)
+        for record in own_events(self._rows(_TAILS, (list(versions), after, list(versions.values())))):
             documents[record.stream_id] = fold(documents.get(record.stream_id), record)
         return documents
 
@@ -92,7 +99,7 @@ class PostgresLogSource:
 
     def head(self) -> int:
         """The newest position."""
-        return int(self._rows(b"SELECT coalesce(max(notification_id), 0) FROM events", ())[0][0])
+        return int(self._rows(HEAD.encode(), ())[0][0])
 
     def _rows(self, query: bytes, parameters: Sequence[object]) -> list[Any]:
         cursor = self._connection.get().cursor(binary=True)

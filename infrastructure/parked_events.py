@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 
 from infrastructure.checkpoint_rows import read_checkpoints
-from infrastructure.event_rows import OF_STREAM, recorded_event
+from infrastructure.event_rows import OF_STREAM, own_events
 from infrastructure.table_store import TableProjection, is_server_trouble
 from projections import ALL
 from projections.changes import Change
@@ -77,7 +77,6 @@ def _changes_of(connection: psycopg.Connection[Any], stream_id: UUID) -> Iterato
     cursor = connection.cursor(binary=True)
     cursor.execute(OF_STREAM, (stream_id, 0, _NEWEST))
     document: TaskDocument | None = None
-    for row in cursor:
-        record = recorded_event(row)
+    for record in own_events(cursor):
         before, document = document, fold(document, record)
         yield Change(record, before, document)

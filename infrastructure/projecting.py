@@ -21,7 +21,7 @@ from infrastructure.rebuild import rebuild
 from infrastructure.redis_client import READ_MODELS, applied_channel, sync_client
 from infrastructure.table_store import TableStore
 from projections import ALL, HOT, TABLES
-from projections.changes import ChangeReader
+from projections.changes import KEPT_BYTES, ChangeReader
 from projections.engine import Checkpoint, Hold, Incomplete, Projector
 from projections.task_snapshots import TaskSnapshots
 
@@ -30,6 +30,8 @@ logger = logging.getLogger("taskmaster.projections")
 PROJECTORS = ("tables", "hot")
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, redis.RedisError)
 TRIES_FOR_THE_LOCK = 50
+TURN_SECONDS = 3.0
+"""How long a worker waits for another rebuild of the same read model; then its other work goes on."""
 
 
 class LogProjecting:
@@ -39,7 +41,14 @@ class LogProjecting:
     harmless is the checkpoints, not the lock.
     """
 
-    def __init__(self, database_url: str, redis_url: str, log_name: str, key_seconds: int = KEY_SECONDS) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        redis_url: str,
+        log_name: str,
+        key_seconds: int = KEY_SECONDS,
+        cache_bytes: int = KEPT_BYTES,
+    ) -> None:
         self._database_url = database_url
         self._redis_url = redis_url
         self._log_name = log_name
@@ -47,7 +56,7 @@ class LogProjecting:
         self._redis: redis.Redis = sync_client(redis_url, READ_MODELS)
         self._hints: redis.Redis = sync_client(redis_url, READ_MODELS, timeout=0.2)
         self._source = PostgresLogSource(database_url, log_name)
-        self._reader = ChangeReader(self._source)
+        self._reader = ChangeReader(self._source, cache_bytes)
         self._key_expiry = KeyExpiry(key_seconds)
         self._checks = Reconnecting(database_url, schema, "taskmaster sweep")
         self._runners = {
@@ -148,6 +157,7 @@ class LogProjecting:
             self._log_name,
             projection,
             still_needed=lambda connection: needed(connection, projection),
+            turn_seconds=TURN_SECONDS,
         )
         if position:
             self._announce([projection], position)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infrastructure.checkpoint_rows import read_checkpoints
+from infrastructure.event_rows import HEAD
 from infrastructure.hot_store import HotStore
 from infrastructure.log_source import Reconnecting
 from infrastructure.parked_events import ParkedEvent, StillFailing, parked_events, replay_stream
@@ -80,7 +81,7 @@ def read_status(settings: Settings) -> LogStatus:
     """The state of the log's read models now; raises psycopg.Error where Postgres is away, Redis may be."""
     connection = connect_sync(settings.database_url, log_schema(settings.log_name), "taskmaster status")
     with connection:
-        head = _number(connection, "SELECT coalesce(max(notification_id), 0) FROM events")
+        head = _number(connection, HEAD)
         checkpoints: dict[str, Checkpoint | None] = {each.projection: each for each in read_checkpoints(connection, ALL)}
         checkpoints[HOT], state = _hot(settings)
         models = []

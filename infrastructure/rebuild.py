@@ -6,6 +6,7 @@ Postgres: into a schema of its own, whose tables move over in one transaction. R
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -32,6 +33,11 @@ from projections.hot_tasks import HotKeys, generations_pattern
 logger = logging.getLogger("taskmaster.projections")
 
 BATCH = 1000
+IDLE_SECONDS = 60
+"""After which a rebuild that gives no sign of life, as one that is suspended, loses its turn: the server ends its session."""
+
+SIGN_SECONDS = 5.0
+SWITCH_SECONDS = 10
 NAMES_A_CALL = 500
 Progress = Callable[[int, int], None]
 Connection = psycopg.Connection[Any]
@@ -53,23 +59,26 @@ def rebuild(
     progress: Progress = _silent,
     *,
     still_needed: Callable[[Connection], bool] = _always,
+    turn_seconds: float = 0.0,
 ) -> int:
     """Build one read model again from the log and switch to it; returns the position at which it was switched.
 
     The old one serves until then. Only one rebuild of a read model runs at a time: a second call waits for the first, and then
-    does nothing (0) if it is not `still_needed`. Raises Hold where the log holds something that this release cannot read and
-    the old one is further on.
+    does nothing (0) if it is not `still_needed`. With `turn_seconds` it waits no longer than that, and raises
+    psycopg.errors.LockNotAvailable. Raises Hold where the log holds something that this release cannot read and the old one is
+    further on.
     """
     connection = connect_sync(database_url, log_schema(log_name), "taskmaster rebuild")
     source = PostgresLogSource(database_url, log_name, snapshots=False)
     try:
-        _take_turn(connection, log_name, projection)
+        _take_turn(connection, log_name, projection, turn_seconds)
         if not still_needed(connection):
             return 0
+        connection.execute(f"SET idle_session_timeout = '{IDLE_SECONDS}s'".encode())
+        build = Build(database_url, log_name, ChangeReader(source), _alive(connection, progress))
         if projection == HOT:
-            return _rebuild_hot(connection, redis_url, Build(database_url, log_name, ChangeReader(source), progress))
-        tables = [table for table in TABLES if table.name == projection]
-        return _rebuild_tables(connection, tables, Build(database_url, log_name, ChangeReader(source), progress))
+            return _rebuild_hot(connection, redis_url, build)
+        return _rebuild_tables(connection, [table for table in TABLES if table.name == projection], build)
     finally:
         connection.close()
         source.close()
@@ -145,9 +154,26 @@ class Build(msgspec.Struct, frozen=True):
     progress: Progress
 
 
-def _take_turn(connection: Connection, log_name: str, projection: str) -> None:
+def _take_turn(connection: Connection, log_name: str, projection: str, seconds: float = 0.0) -> None:
     """Wait until no other rebuild of the read model runs; the connection keeps the turn until it is closed."""
+    connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{int(seconds * 1000)}ms",))
     connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 2))", (f"{log_schema(log_name)} {projection}",))
+    connection.execute("SET lock_timeout = 0")
+
+
+def _alive(connection: Connection, progress: Progress) -> Progress:
+    """Progress that also lets the server know that this session is not idle."""
+    last = time.monotonic()
+
+    def progressed(done: int, total: int) -> None:
+        nonlocal last
+        progress(done, total)
+        # While the switch catches up, the session is in its transaction and has the limits of that.
+        if time.monotonic() - last > SIGN_SECONDS:
+            last = time.monotonic()
+            connection.execute("SELECT 1")
+
+    return progressed
 
 
 def _catch_up(projector: Projector, build: Build) -> None:
@@ -218,13 +244,22 @@ def _copy_fill_factor(connection: Connection, table: str, serving: str, building
 def _switch(
     connection: Connection, projections: Sequence[TableProjection], projector: Projector, serving: str, building: str
 ) -> int:
-    """Under the serving checkpoints' lock nobody advances them: the new ones go past them and take their places."""
+    """Under the serving checkpoints' lock nobody advances them: the new ones go past them and take their places.
+
+    A process that is stopped in here holds up projectors, and once it has taken the tables, every read. So the server ends the
+    transaction of one that stays silent, after ten seconds and two.
+    """
     names = [projection.name for projection in projections]
     with connection.transaction():
-        connection.execute("SET LOCAL lock_timeout = '2s'")
+        connection.execute(
+            f"SET LOCAL lock_timeout = '2s'; SET LOCAL statement_timeout = '{SWITCH_SECONDS}s'; "
+            f"SET LOCAL idle_in_transaction_session_timeout = '{SWITCH_SECONDS}s'".encode()
+        )
         served = {checkpoint.projection: checkpoint for checkpoint in read_checkpoints(connection, names, lock=True)}
+        failpoint("rebuild.table_locked")
         with suppress(Hold):
             projector.catch_up()
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = '2s'")
         for table in _tables(projections):
             connection.execute(SQL("DROP TABLE {}").format(Identifier(serving, table)))
             connection.execute(SQL("ALTER TABLE {} SET SCHEMA {}").format(Identifier(building, table), Identifier(serving)))
@@ -279,6 +314,7 @@ def _rebuild_hot(connection: Connection, redis_url: str, build: Build) -> int:
 
 def _switch_hot(connection: Connection, generation: int) -> None:
     with connection.transaction():
+        connection.execute("SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '2s'")
         connection.execute(
             "UPDATE checkpoints c SET generation = %s, log_id = l.log_id, epoch = l.epoch, position = 0, leaf_hash = NULL, "
             "attempts = 0, single_until = 0, held = NULL, updated_at = now() FROM log l WHERE c.projection = %s",

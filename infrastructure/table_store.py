@@ -1,20 +1,21 @@
 """The store of the Postgres read models: one transaction a batch holds the rows and the checkpoints."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import psycopg
 
 from infrastructure.checkpoint_rows import move_checkpoints, note_checkpoint, park_changes, read_checkpoints
 from infrastructure.failpoints import failpoint
 from infrastructure.log_source import Reconnecting
-from projections.changes import Change
-from projections.engine import Checkpoint, Moved, ProjectionFailed
+from projections.changes import Change, Entry, Passed, changes_among
+from projections.engine import Checkpoint, Moved, ProjectionFailed, ProjectionHolds
 
 # Read models can be rebuilt: their commits need not wait for the disk. A process that stops in the middle of a batch holds the
 # checkpoints' locks: after two seconds the server takes them back, and another owner goes on.
 _OF_A_BATCH = (
-    "SELECT set_config('synchronous_commit', 'off', true), set_config('idle_in_transaction_session_timeout', '2s', true)"
+    "SELECT set_config('synchronous_commit', 'off', true), set_config('idle_in_transaction_session_timeout', '2s', true), "
+    "set_config('lock_timeout', '5s', true)"
 )
 
 
@@ -33,6 +34,15 @@ class TableProjection(Protocol):
         """Apply the changes, each exactly once and in order, in the connection's open transaction."""
 
 
+@runtime_checkable
+class NeverParks(Protocol):
+    """A projection that is a feed: nothing may be filled in behind its checkpoint later, so it takes in plain form what it
+    cannot apply, and holds where even that fails."""
+
+    def apply_plainly(self, connection: psycopg.Connection[Any], change: Change) -> None:
+        """Take the event as no more than what its envelope says."""
+
+
 class TableStore:
     """Store over one schema: the log's own, or that of a rebuild beside it."""
 
@@ -44,7 +54,7 @@ class TableStore:
         """See `Store.checkpoints`."""
         return read_checkpoints(self._connection.get(), list(self._projections))
 
-    def write(self, expected: Sequence[Checkpoint], changes: Sequence[Change]) -> None:
+    def write(self, expected: Sequence[Checkpoint], changes: Sequence[Entry]) -> None:
         """See `Store.write`."""
         connection = self._connection.get()
         try:
@@ -55,7 +65,8 @@ class TableStore:
                 raise psycopg.OperationalError(f"the connection was lost: {error}") from error
             raise
 
-    def _write(self, connection: psycopg.Connection[Any], expected: Sequence[Checkpoint], changes: Sequence[Change]) -> None:
+    def _write(self, connection: psycopg.Connection[Any], expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
+        changes = changes_among(entries)
         names = [checkpoint.projection for checkpoint in expected]
         failpoint("tables.before_begin")
         with connection.transaction():
@@ -65,7 +76,7 @@ class TableStore:
             for checkpoint in expected:
                 self._apply(connection, checkpoint, changes)
                 failpoint("tables.inside")
-            move_checkpoints(connection, names, changes[-1])
+            move_checkpoints(connection, names, entries[-1])
             failpoint("tables.before_commit")
             failpoint("tables.in_flight")
         failpoint("tables.after_commit")
@@ -83,21 +94,42 @@ class TableStore:
         except Exception as error:
             if connection.broken:
                 raise psycopg.OperationalError(f"the connection was lost: {error}") from error
-            if isinstance(error, psycopg.Error) and is_server_trouble(error):
-                raise
-            raise ProjectionFailed(checkpoint.projection, error) from error
+            raise _judged(checkpoint.projection, error) from error
 
     def note(self, checkpoint: Checkpoint) -> None:
         """See `Store.note`."""
         note_checkpoint(self._connection.get(), checkpoint)
 
-    def park(self, checkpoint: Checkpoint, change: Change, error: str) -> None:
+    def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
         """See `Store.park`."""
         connection = self._connection.get()
         with connection.transaction():
             _require_place([checkpoint], read_checkpoints(connection, [checkpoint.projection], lock=True))
-            park_changes(connection, checkpoint.projection, [change], error)
-            move_checkpoints(connection, [checkpoint.projection], change)
+            if not isinstance(entry, Passed):
+                self._set_aside(connection, checkpoint.projection, entry, error)
+            move_checkpoints(connection, [checkpoint.projection], entry)
+
+    def _set_aside(self, connection: psycopg.Connection[Any], name: str, change: Change, error: str) -> None:
+        projection = self._projections[name]
+        if not isinstance(projection, NeverParks):
+            park_changes(connection, name, [change], error)
+            return
+        try:
+            projection.apply_plainly(connection, change)
+        except Exception as failure:
+            if connection.broken or (isinstance(failure, psycopg.Error) and is_server_trouble(failure)):
+                raise
+            raise ProjectionHolds(name, f"event {change.record.position} cannot be taken: {failure!r}") from failure
+
+
+def _judged(projection: str, error: Exception) -> Exception:
+    """What a failed application says: something of the server, of the tables, or of the event."""
+    if isinstance(error, psycopg.Error):
+        if is_server_trouble(error):
+            return error
+        if not is_events_fault(error):
+            return ProjectionHolds(projection, f"the tables are not those of this release: {str(error).splitlines()[0]}")
+    return ProjectionFailed(projection, error)
 
 
 def is_server_trouble(error: psycopg.Error) -> bool:
@@ -108,7 +140,17 @@ def is_server_trouble(error: psycopg.Error) -> bool:
     return error.sqlstate[:2] in _SERVER_TROUBLE or error.sqlstate == "25006"
 
 
+def is_events_fault(error: psycopg.Error) -> bool:
+    """Whether a value of the event was refused (SQLSTATE classes 21, 22, 23, 44 and 54). Anything else, such as a missing
+    table, column or right, a changed type or a broken index, would befall healthy events as well. So would a column that wants
+    a value and gets none (23502): no event of ours lacks one."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.DataError)
+    return error.sqlstate[:2] in _OF_VALUES and error.sqlstate != "23502"
+
+
 _SERVER_TROUBLE: Final = frozenset({"08", "40", "53", "55", "57", "58"})
+_OF_VALUES: Final = frozenset({"21", "22", "23", "44", "54"})
 
 
 def _require_place(expected: Sequence[Checkpoint], found: Sequence[Checkpoint]) -> None:

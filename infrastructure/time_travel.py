@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from infrastructure.event_rows import OF_STREAM, recorded_event
+from infrastructure.event_rows import OF_STREAM, own_events
 from projections.task_document import SPAN, TaskDocument, fold
 from projections.task_snapshots import LAYOUT, latest_snapshot
 
@@ -96,7 +96,7 @@ async def task_at_version(connection: psycopg.AsyncConnection[Any], task_id: UUI
     document = await latest_snapshot(connection, task_id, version)
     cursor = connection.cursor(binary=True)
     await cursor.execute(OF_STREAM, (task_id, document.version if document else 0, version), prepare=True)
-    return reduce(fold, map(recorded_event, await cursor.fetchall()), document)
+    return reduce(fold, own_events(await cursor.fetchall()), document)
 
 
 async def _row(connection: psycopg.AsyncConnection[Any], query: LiteralString, parameters: dict[str, object]) -> Any:

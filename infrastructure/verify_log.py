@@ -29,6 +29,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 
+from infrastructure.event_rows import HEAD
 from infrastructure.hash_chain import GENESIS, ChainedRow, chain_hash
 from infrastructure.postgres import connect_sync, log_schema
 from infrastructure.settings import ConfigurationError
@@ -147,7 +148,7 @@ class _Check:
         self._log_id: UUID | None = identity[0] if identity else None
         self.newest_epoch: int = identity[1] if identity else 0
         self.epoch = 1
-        row = connection.execute("SELECT coalesce(max(notification_id), 0) FROM events").fetchone()
+        row = connection.execute(HEAD).fetchone()
         self.head: int = row[0] if row else 0
         self.events = 0
         self.streams = 0

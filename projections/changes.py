@@ -3,6 +3,7 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from sys import getsizeof
 from typing import Protocol
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from projections.task_document import TaskDocument, TaskRecord, fold
 
 KEPT_DOCUMENTS = 20_000
 KEPT_CHANGES = 6_000
+KEPT_BYTES = 128 * 1024 * 1024
+"""Of documents and changes together, roughly; a setting for workers."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
@@ -20,6 +23,31 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     record: TaskRecord
     before: TaskDocument | None
     after: TaskDocument
+
+
+class ForeignEvent(msgspec.Struct, frozen=True, gc=False):
+    """An event of somebody else's application in this log, as far as anybody here needs to know it."""
+
+    position: int
+    stream_id: UUID
+    version: int
+    topic: str
+    hash: bytes
+
+
+class Passed(msgspec.Struct, frozen=True, gc=False):
+    """A place of the log at which nothing of ours happened: read models only move past it."""
+
+    record: ForeignEvent
+
+
+Entry = Change | Passed
+"""What stands at a position."""
+
+
+def changes_among(entries: Sequence[Entry]) -> list[Change]:
+    """The changes, in order."""
+    return [entry for entry in entries if type(entry) is Change]
 
 
 class LogIdentity(msgspec.Struct, frozen=True):
@@ -32,8 +60,8 @@ class LogIdentity(msgspec.Struct, frozen=True):
 class LogSource(Protocol):
     """The log as the read side sees it. Implementations are used by one thread at a time."""
 
-    def events_after(self, position: int, limit: int) -> list[TaskRecord]:
-        """Up to `limit` events after `position`, in order; raises for an event type that is unknown here."""
+    def events_after(self, position: int, limit: int) -> list[TaskRecord | ForeignEvent]:
+        """Up to `limit` events after `position`, in order; raises for an event type of ours that is unknown here."""
 
     def documents_at(self, versions: Mapping[UUID, int]) -> dict[UUID, TaskDocument]:
         """The named tasks as they were right after the given version."""
@@ -53,17 +81,25 @@ class ChangeReader:
 
     Keeps the documents of recently changed tasks and the newest changes, so that several projections that follow the
     same log read, decode and fold every event once. Forgets them where the source fails: after a lost connection the log
-    may be another one. Safe to call from several threads.
+    may be another one. What is kept is bounded in number and in bytes. Safe to call from several threads.
     """
 
-    def __init__(self, source: LogSource) -> None:
+    def __init__(self, source: LogSource, kept_bytes: int = KEPT_BYTES) -> None:
         self._source = source
+        self._most_bytes = kept_bytes // 2
+        self._document_bytes = 0
+        self._recent_bytes = 0
         self._lock = threading.Lock()
         self._documents: OrderedDict[UUID, TaskDocument] = OrderedDict()
-        self._recent: list[Change] = []
+        self._recent: list[Entry] = []
 
-    def after(self, position: int, limit: int) -> list[Change]:
-        """Up to `limit` changes directly after `position`, in order, without gaps."""
+    @property
+    def kept_bytes(self) -> int:
+        """Roughly how much memory is taken by what is kept."""
+        return self._document_bytes + self._recent_bytes
+
+    def after(self, position: int, limit: int) -> list[Entry]:
+        """What stands at up to `limit` positions directly after `position`, in order, without gaps."""
         with self._lock:
             recent = self._recent
             if recent and recent[0].record.position <= position + 1 <= recent[-1].record.position:
@@ -72,10 +108,24 @@ class ChangeReader:
             changes = self._read(position, limit)
             if recent and changes and recent[-1].record.position + 1 == changes[0].record.position:
                 recent.extend(changes)
-                del recent[: max(0, len(recent) - KEPT_CHANGES)]
+                self._recent_bytes += sum(map(_entry_size, changes))
             elif changes:
-                self._recent = changes
-            return list(changes)
+                self._recent = list(changes)
+                self._recent_bytes = sum(map(_entry_size, changes))
+            self._trim()
+            return changes
+
+    def _trim(self) -> None:
+        recent = self._recent
+        spare = max(0, len(recent) - KEPT_CHANGES)
+        self._recent_bytes -= sum(map(_entry_size, recent[:spare]))
+        while spare < len(recent) and self._recent_bytes > self._most_bytes:
+            self._recent_bytes -= _entry_size(recent[spare])
+            spare += 1
+        del recent[:spare]
+        documents = self._documents
+        while len(documents) > KEPT_DOCUMENTS or (documents and self._document_bytes > self._most_bytes):
+            self._document_bytes -= _document_size(documents.popitem(last=False)[1])
 
     def hash_at(self, position: int) -> bytes | None:
         """The hash of the event at `position`, None where there is none."""
@@ -103,26 +153,35 @@ class ChangeReader:
     def _drop(self) -> None:
         self._documents.clear()
         self._recent = []
+        self._document_bytes = self._recent_bytes = 0
 
-    def _read(self, position: int, limit: int) -> list[Change]:
+    def _read(self, position: int, limit: int) -> list[Entry]:
         try:
             return self._fold(self._source.events_after(position, limit))
         except Exception:
             self._drop()
             raise
 
-    def _fold(self, records: Sequence[TaskRecord]) -> list[Change]:
+    def _fold(self, records: Sequence[TaskRecord | ForeignEvent]) -> list[Entry]:
         documents = self._documents
-        self._recover(records)
-        changes = []
+        self._recover([record for record in records if not isinstance(record, ForeignEvent)])
+        entries: list[Entry] = []
         for record in records:
+            if isinstance(record, ForeignEvent):
+                entries.append(Passed(record))
+                continue
             before = documents.get(record.stream_id) if record.version > 1 else None
             after = fold(before, record)
-            documents[record.stream_id] = after
-            changes.append(Change(record, before, after))
-        while len(documents) > KEPT_DOCUMENTS:
-            documents.popitem(last=False)
-        return changes
+            self._keep(after)
+            entries.append(Change(record, before, after))
+        return entries
+
+    def _keep(self, document: TaskDocument) -> None:
+        known = self._documents.get(document.id)
+        if known is not None:
+            self._document_bytes -= _document_size(known)
+        self._documents[document.id] = document
+        self._document_bytes += _document_size(document)
 
     def _recover(self, records: Sequence[TaskRecord]) -> None:
         """Load the tasks whose state before these events is not at hand."""
@@ -138,4 +197,15 @@ class ChangeReader:
             if record.version > 1 and (known is None or known.version != record.version - 1):
                 wanted[record.stream_id] = record.version - 1
         if wanted:
-            self._documents.update(self._source.documents_at(wanted))
+            for document in self._source.documents_at(wanted).values():
+                self._keep(document)
+
+
+def _document_size(document: TaskDocument) -> int:
+    task = document.task
+    return 1500 + getsizeof(task.title) + getsizeof(task.description) + sum(map(getsizeof, task.labels))
+
+
+def _entry_size(entry: Entry) -> int:
+    """The document before it is, but for the fields that changed, the same memory."""
+    return 500 if isinstance(entry, Passed) else 1000 + _document_size(entry.after)

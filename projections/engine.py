@@ -3,7 +3,8 @@
 A projector advances the projections that share one store. Every batch is written together with its checkpoint, and only
 if the stored checkpoint is still exactly where the batch begins; so two owners, a repeated job or a crash in between
 change nothing. A batch that fails is repeated event by event; an event that fails three times alone is parked with the later
-events of its stream, and the rest goes on.
+events of its stream, and the rest goes on. Groups of projections that are far apart take turns, so that one that begins at 0
+holds up nobody; one that has to wait, for a release that knows an event or for its tables, does not either.
 """
 
 import logging
@@ -14,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from projections.changes import Change, ChangeReader, LogIdentity
+from projections.changes import ChangeReader, Entry, LogIdentity
 
 logger = logging.getLogger("taskmaster.projections")
 
@@ -62,6 +63,14 @@ class Hold(Exception):
     """The log holds something that this release does not know; projecting waits for one that does."""
 
 
+class ProjectionHolds(Hold):
+    """One projection cannot go on, for a reason that is not the event's; the others can."""
+
+    def __init__(self, projection: str, reason: str) -> None:
+        super().__init__(reason)
+        self.projection = projection
+
+
 class ProjectionFailed(Exception):
     """Applying raised; names the projection that did."""
 
@@ -77,17 +86,20 @@ class Store(Protocol):
     def checkpoints(self) -> list[Checkpoint]:
         """The stored checkpoints; raises Incomplete where data is missing."""
 
-    def write(self, expected: Sequence[Checkpoint], changes: Sequence[Change]) -> None:
-        """Apply `changes` to the projections in `expected` and move their checkpoints to the last change, all or nothing.
+    def write(self, expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
+        """Apply the changes among `entries` to the projections in `expected` and move their checkpoints to the last entry, all
+        or nothing.
 
-        Raises Moved where a checkpoint is not as expected, ProjectionFailed where applying raised.
+        Raises Moved where a checkpoint is not as expected, ProjectionFailed where applying raised because of an event,
+        ProjectionHolds where it did for another reason that a repetition alone will not mend.
         """
 
     def note(self, checkpoint: Checkpoint) -> None:
         """Store attempts, single_until and held of one checkpoint, durably, if its position is unchanged."""
 
-    def park(self, checkpoint: Checkpoint, change: Change, error: str) -> None:
-        """Set one event aside and move the projection past it, all or nothing."""
+    def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
+        """Set one event aside and move the projection past it, all or nothing; a feed takes it in plain form instead, or raises
+        ProjectionHolds."""
 
 
 class Projector:
@@ -107,6 +119,8 @@ class Projector:
         # later on those of events that go alone.
         self._cautious = True
         self._counted: set[tuple[str, int]] = set()
+        self._holding: dict[str, Hold] = {}
+        self._turns: dict[str, int] = {}
         self.is_owner = True
         """Whether nobody else does this work at the same time. Only an owner counts tries and parks what was tried too often:
         the unfinished try of a second owner that lives looks like that of one that died."""
@@ -129,10 +143,50 @@ class Projector:
         return applied
 
     def advance(self, batch: int = BATCH) -> int:
-        """One batch for the projections that are furthest behind; returns how many events it took, 0 when there are none."""
+        """One batch for the projections whose turn it is; returns how many events it took, 0 when there are none for anybody.
+
+        Raises Hold where nobody can go on and somebody has to wait.
+        """
         if self._known is None:
             self._known = self._store.checkpoints()
-        group = _furthest_behind(self._known)
+        idle: set[str] = set()
+        while groups := self._groups(batch, idle):
+            group = groups[0]
+            try:
+                taken = self._advance(group, batch)
+            except ProjectionHolds as hold:
+                self._hold([c for c in group if c.projection == hold.projection], hold)
+                continue
+            names = {checkpoint.projection for checkpoint in group}
+            self._turns |= dict.fromkeys(names, max(self._turns.values(), default=0) + 1)
+            if taken:
+                return taken
+            idle |= names
+        waiting = list(self._holding.values())
+        # Whoever comes again tries again.
+        self._holding.clear()
+        if waiting:
+            raise waiting[0]
+        return 0
+
+    def _groups(self, batch: int, idle: set[str]) -> list[list[Checkpoint]]:
+        """Who can go on, the longest waiting first. Those less than a batch ahead of others wait to be met by them: from then
+        on they share their transactions."""
+        by_position: dict[int, list[Checkpoint]] = {}
+        for checkpoint in sorted(self._known or (), key=lambda known: known.position):
+            if checkpoint.projection not in idle and checkpoint.projection not in self._holding:
+                by_position.setdefault(checkpoint.position, []).append(checkpoint)
+        groups: list[list[Checkpoint]] = []
+        followed = -1
+        for position, checkpoints in by_position.items():
+            together = [checkpoint for checkpoint in checkpoints if not checkpoint.single]
+            meets = followed >= 0 and position - followed <= batch
+            if together:
+                followed = position
+            groups += [group for group in (together, *([c] for c in checkpoints if c.single)) if group and not meets]
+        return sorted(groups, key=lambda group: (max(self._turns.get(c.projection, 0) for c in group), group[0].single))
+
+    def _advance(self, group: list[Checkpoint], batch: int) -> int:
         start = group[0].position
         changes = self._changes(group, start, 1 if group[0].single else self._room(group, batch))
         if not changes:
@@ -159,29 +213,34 @@ class Projector:
         return len(changes)
 
     def forget(self) -> None:
-        """Read the checkpoints again before the next batch."""
+        """Read the checkpoints again before the next batch, and try again what had to wait."""
         self._known = None
+        self._holding.clear()
 
-    def _changes(self, group: list[Checkpoint], start: int, limit: int) -> list[Change]:
+    def _changes(self, group: list[Checkpoint], start: int, limit: int) -> list[Entry]:
         for checkpoint in group:
             if start and checkpoint.leaf_hash and self._reader.hash_at(start) != checkpoint.leaf_hash:
                 self._reader.forget()
                 raise Incomplete(checkpoint.projection, f"it reflects another history at {start}")
         try:
             return self._reader.after(start, limit)
-        except Hold as error:
-            for checkpoint in group:
-                if checkpoint.held != str(error):
-                    logger.error("projection %s holds at %s: %s", checkpoint.projection, start, error)
-                    self._remember(msgspec.structs.replace(checkpoint, held=str(error)))
-            raise
+        except Hold as hold:
+            self._hold(group, hold)
+            return []
+
+    def _hold(self, group: list[Checkpoint], hold: Hold) -> None:
+        for checkpoint in group:
+            if checkpoint.held != str(hold):
+                logger.error("projection %s holds at %s: %s", checkpoint.projection, checkpoint.position, hold)
+                self._remember(msgspec.structs.replace(checkpoint, held=str(hold)))
+            self._holding[checkpoint.projection] = hold
 
     def _room(self, group: list[Checkpoint], batch: int) -> int:
         """Stop where the next group stands, so that projections meet and then go on together."""
-        ahead = [c.position for c in self._known or () if c.position > group[0].position]
+        ahead = [c.position for c in self._known or () if c.position > group[0].position and not c.single]
         return min([batch, *(position - group[0].position for position in ahead)])
 
-    def _count_tried(self, group: list[Checkpoint], changes: Sequence[Change]) -> list[Checkpoint]:
+    def _count_tried(self, group: list[Checkpoint], changes: Sequence[Entry]) -> list[Checkpoint]:
         """Count the whole group, or the first alone where it goes alone: the others go alone too, each counted in its turn."""
         first = self._count(group[0], changes)
         if not first.single:
@@ -191,7 +250,7 @@ class Projector:
                 self._remember(msgspec.structs.replace(checkpoint, single_until=first.single_until))
         return [first]
 
-    def _count(self, checkpoint: Checkpoint, changes: Sequence[Change]) -> Checkpoint:
+    def _count(self, checkpoint: Checkpoint, changes: Sequence[Entry]) -> Checkpoint:
         """Store that this is about to be tried, once for as long as the process lives through it."""
         place = (checkpoint.projection, checkpoint.position)
         if place in self._counted:
@@ -212,7 +271,7 @@ class Projector:
                 self._remember(msgspec.structs.replace(checkpoint, attempts=checkpoint.attempts - 1))
                 self._counted.discard(place)
 
-    def _failed(self, group: list[Checkpoint], changes: Sequence[Change], failure: ProjectionFailed) -> None:
+    def _failed(self, group: list[Checkpoint], changes: Sequence[Entry], failure: ProjectionFailed) -> None:
         checkpoint = next(c for c in group if c.projection == failure.projection)
         self._take_back([c for c in group if c is not checkpoint])
         counted = (checkpoint.projection, checkpoint.position) in self._counted
@@ -228,7 +287,7 @@ class Projector:
         self._remember(msgspec.structs.replace(checkpoint, attempts=tries))
         time.sleep(0.01 * tries)
 
-    def _park(self, checkpoint: Checkpoint, change: Change, error: str) -> None:
+    def _park(self, checkpoint: Checkpoint, change: Entry, error: str) -> None:
         logger.error("projection %s parks event %s: %s", checkpoint.projection, change.record.position, error)
         self._store.park(checkpoint, change, error)
         self._known = None
@@ -238,7 +297,7 @@ class Projector:
         self._store.note(checkpoint)
         self._known = [checkpoint if c.projection == checkpoint.projection else c for c in self._known or ()]
 
-    def _moved_to(self, group: list[Checkpoint], last: Change) -> None:
+    def _moved_to(self, group: list[Checkpoint], last: Entry) -> None:
         names = {checkpoint.projection for checkpoint in group}
         position = last.record.position
         self._known = [
@@ -248,12 +307,3 @@ class Projector:
             for c in self._known or ()
         ]
         self._on_applied(sorted(names), position)
-
-
-def _furthest_behind(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The projections at the lowest position; one that goes event by event goes alone."""
-    lowest = min(checkpoint.position for checkpoint in checkpoints)
-    group = [checkpoint for checkpoint in checkpoints if checkpoint.position == lowest]
-    alone = [checkpoint for checkpoint in group if checkpoint.single]
-    together = [checkpoint for checkpoint in group if not checkpoint.single]
-    return together or alone[:1]

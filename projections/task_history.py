@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composed
 from domain.task import Task
 from projections.bounds import Room, within_room
 from projections.changes import Change
+from projections.task_document import TaskRecord
 
 _encode = msgspec.json.Encoder().encode
 _FIELDS: Final = Task.__struct_fields__
@@ -50,22 +51,30 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 def history_entry(change: Change) -> HistoryEntry:
     """The timeline entry of one change."""
-    record = change.record
+    event = change.record.event
+    changes = field_changes(change.before.task if change.before else None, change.after.task)
+    return msgspec.structs.replace(
+        plain_entry(change.record), reason=event.reason, attributes=event.attributes, changes=changes
+    )
+
+
+def plain_entry(record: TaskRecord) -> HistoryEntry:
+    """What an event's envelope says: everything but why, with which attributes, and what it changed."""
     return HistoryEntry(
-        record.position,
-        record.stream_id,
-        record.version,
-        str(record.event.__struct_config__.tag),
-        record.principal_id,
-        record.recorded_at,
-        record.effective_at,
-        record.event.reason,
-        record.event.attributes,
-        record.command_id,
-        record.correlation_id,
-        record.causation_id,
-        record.hash.hex(),
-        field_changes(change.before.task if change.before else None, change.after.task),
+        position=record.position,
+        task_id=record.stream_id,
+        version=record.version,
+        type=str(record.event.__struct_config__.tag),
+        principal_id=record.principal_id,
+        recorded_at=record.recorded_at,
+        effective_at=record.effective_at,
+        reason=None,
+        attributes={},
+        command_id=record.command_id,
+        correlation_id=record.correlation_id,
+        causation_id=record.causation_id,
+        hash=record.hash.hex(),
+        changes=(),
     )
 
 
@@ -96,6 +105,17 @@ class TaskHistory:
                 [change.record.version for change in changes],
                 [_encode(history_entry(change)) for change in changes],
             ),
+        )
+
+    def apply_plainly(self, connection: psycopg.Connection[Any], change: Change) -> None:
+        """Add the row of an event that `apply` fails at: what its envelope says, without reason and changes.
+
+        The history is a feed. An event that was left out and filled in later would never be seen by those who follow it.
+        """
+        record = change.record
+        connection.execute(
+            "INSERT INTO task_history (position, workspace_id, task_id, version, entry) VALUES (%s, %s, %s, %s, %s)",
+            (record.position, record.workspace_id, record.stream_id, record.version, _encode(plain_entry(record))),
         )
 
 

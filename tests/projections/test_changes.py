@@ -6,7 +6,7 @@ import pytest
 import projections.changes
 from domain.task_events import TaskCreated, TaskRenamed
 from infrastructure.log_source import PostgresLogSource
-from projections.changes import Change, ChangeReader
+from projections.changes import Change, ChangeReader, Entry, ForeignEvent
 from projections.task_document import TaskDocument, TaskRecord, fold
 from tests.generated_history import append_history
 from tests.log_world import World, number
@@ -23,8 +23,8 @@ def plainly(world: World) -> list[Change]:
     return changes
 
 
-def read_on(reader: ChangeReader, position: int, limit: int, until: int) -> list[Change]:
-    found: list[Change] = []
+def read_on(reader: ChangeReader, position: int, limit: int, until: int) -> list[Entry]:
+    found: list[Entry] = []
     while position < until:
         batch = reader.after(position, limit)
         assert 0 < len(batch) <= limit
@@ -38,7 +38,7 @@ class CountingSource(PostgresLogSource):
 
     asked: list[int]
 
-    def events_after(self, position: int, limit: int) -> list[TaskRecord]:
+    def events_after(self, position: int, limit: int) -> list[TaskRecord | ForeignEvent]:
         self.asked.append(position)
         return super().events_after(position, limit)
 
