@@ -119,7 +119,9 @@ def test_a_rebuild_without_redis_is_one_line_and_a_failure(settings: Settings, c
     assert capsys.readouterr().err.startswith("error: hot_tasks: ")
 
 
-# Parked events: every projection fails at every task whose number ends in 7.
+# Parked events: every projection that parks fails at every task whose number ends in 7. The history is a feed and never parks.
+
+PARKING = tuple(name for name in ALL if name != "task_history")
 
 
 def _fails(change: Change) -> bool:
@@ -131,6 +133,8 @@ def broken(world: World, projecting: LogProjecting, monkeypatch: pytest.MonkeyPa
     """A history of which every read model had to park a part; the fix is deployed afterwards."""
     with monkeypatch.context() as release:
         for projection in TABLES:
+            if projection.name not in PARKING:
+                continue
             kind = type(projection)
             release.setattr(kind, "apply", _breaking(kind.apply))
         release.setattr("infrastructure.hot_store.write_arguments", _breaking_hot())
@@ -170,10 +174,10 @@ def test_parked_events_are_listed_with_the_reason(
 ) -> None:
     expected = [record.position for record in world.records() if record.stream_id.int % 10 == 7]
     assert len(expected) > 5
-    assert broken == dict.fromkeys(ALL, expected)
+    assert broken == dict.fromkeys(PARKING, expected) | {"task_history": []}
     assert parked(settings, replay=False) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(expected) * len(ALL)
+    assert len(lines) == len(expected) * len(PARKING)
     assert any("a bug of this release" in line and line.startswith("flow\t") for line in lines)
     assert world.parked("flow") == expected
 
