@@ -14,6 +14,7 @@ from application.ports import IdempotencyMismatch, LogUnavailable
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, NotPermitted, RuleViolated
 from infrastructure.limiter import Refused
 from infrastructure.log_places import AheadOfLog, AnotherHistory
+from infrastructure.postgres import is_of_another_release
 from infrastructure.task_reads import NotYetApplied
 from infrastructure.unavailable import Overloaded, Unavailable
 
@@ -70,7 +71,8 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
 
     An exception that was decided at a position of the log carries it as `position`, and the refusal says so (`X-Position`).
     """
-    found, headers = _problem_of(error)
+    other_release = isinstance(error, psycopg.Error) and is_of_another_release(error)
+    found, headers = _for_the_moment(error) if other_release else _problem_of(error)
     position = getattr(error, "position", None)
     if isinstance(position, int):
         headers.setdefault("X-Position", str(position))

@@ -1,7 +1,7 @@
 """Routes for operators and load balancers: alive, ready, how far behind."""
 
 import hmac
-from typing import Any
+from contextlib import suppress
 
 import msgspec
 import psycopg
@@ -15,6 +15,7 @@ from api.requests import AnyRequest, header, resources
 from application.ports import LogUnavailable
 from infrastructure.bootstrap import LogResources
 from infrastructure.hot_reader import HotUnavailable
+from infrastructure.read_model_status import STATES, ReadModelState, read_states
 from projections import HOT
 
 
@@ -24,21 +25,9 @@ class Alive(msgspec.Struct, frozen=True):
     status: str = "alive"
 
 
-class ReadModelState(msgspec.Struct, frozen=True):
-    """One read model: the last position applied, how many events and seconds (age of the oldest unapplied) it is behind, what
-    it waits for if it is held, and how many events it has set aside."""
-
-    name: str
-    position: int
-    behind: int
-    lag_seconds: float
-    held: str | None
-    parked: int
-
-
 class ReadinessDetails(msgspec.Struct, frozen=True):
     """How the log and its read models stand. `degraded` says that reads come from Postgres because Redis is away or being
-    rebuilt."""
+    rebuilt, `evicts` that its server may drop what is needed."""
 
     log: str
     head: int
@@ -81,14 +70,16 @@ async def readyz(request: AnyRequest) -> ASGIApp:
     if resources(request).draining.begun:
         return Answer(msgspec.json.encode(Readiness("draining")), None, 503)
     log = next(iter(resources(request).logs.values()))
+    redis, details = await _redis(log), None
     try:
         if _is_operator(request):
-            details = await _details(log)
+            details = await _details(log, redis)
         else:
-            details = None
             await _require_answer(log)
     except (LogUnavailable, psycopg.Error, PoolTimeout):
         return Answer(msgspec.json.encode(Readiness("unavailable")), None, 503)
+    if redis == "evicts":
+        return Answer(msgspec.json.encode(Readiness("unavailable", details)), None, 503)
     return Answer(msgspec.json.encode(Readiness("ready", details)), None)
 
 
@@ -103,35 +94,26 @@ async def _require_answer(log: LogResources) -> None:
         await connection.execute("SELECT 1 FROM checkpoints LIMIT 1")
 
 
-async def _details(log: LogResources) -> ReadinessDetails:
+async def _details(log: LogResources, redis: str) -> ReadinessDetails:
+    place = await _hot_place(log)
+    if place is None and redis == "ok":
+        redis = "degraded"
     async with log.reads.connection() as connection:
-        cursor = await connection.execute(_STATES)
-        rows = await cursor.fetchall()
-        head = int(rows[0][5]) if rows else 0
-        states = [_state(row, head) for row in rows if row[0] != HOT]
-        try:
-            hot_position = await log.reads.hot_position()
-            redis = "ok"
-        except HotUnavailable:
-            hot_position, redis = 0, "degraded"
-        cursor = await connection.execute(_AGE, (hot_position,))
-        age = await cursor.fetchone()
-    hot = next(row for row in rows if row[0] == HOT)
-    lag = float(age[0]) if age else 0.0
-    states.append(ReadModelState(HOT, hot_position, head - hot_position, lag, hot[3], hot[4]))
+        cursor = await connection.execute(STATES, (place,))
+        head, states = read_states(await cursor.fetchall(), {HOT: redis})
     return ReadinessDetails(log.name, head, redis, states)
 
 
-_AGE = "SELECT extract(epoch FROM now() - recorded_at) FROM events WHERE notification_id > %s ORDER BY notification_id LIMIT 1"
-_STATES = """
-SELECT c.projection, c.position,
-       coalesce((SELECT extract(epoch FROM now() - e.recorded_at) FROM events e WHERE e.notification_id > c.position
-                 ORDER BY e.notification_id LIMIT 1), 0),
-       c.held, (SELECT count(*) FROM parked p WHERE p.projection = c.projection),
-       (SELECT coalesce(max(notification_id), 0) FROM events)
-FROM checkpoints c ORDER BY c.projection
-"""
+async def _hot_place(log: LogResources) -> int | None:
+    # Twice: the first failure may only mean that another generation is served now.
+    for _ in range(2):
+        with suppress(HotUnavailable):
+            return await log.reads.hot_position()
+    return None
 
 
-def _state(row: Any, head: int) -> ReadModelState:
-    return ReadModelState(row[0], row[1], head - row[1], float(row[2]), row[3], row[4])
+async def _redis(log: LogResources) -> str:
+    try:
+        return "evicts" if await log.reads.evicts() else "ok"
+    except HotUnavailable:
+        return "degraded"

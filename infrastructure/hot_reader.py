@@ -40,6 +40,7 @@ HOT_READ_SECONDS = 0.25
 """How long Redis may stay silent while the event loop listens."""
 
 SECONDS_OF_REST = 0.25
+POLICY_SECONDS = 5.0
 MOST_KEYS = 256
 
 
@@ -68,6 +69,7 @@ class HotReader:
         self._page_script = client.register_script(READ_PAGE)
         self._rest_until = 0.0
         self._silences = 0
+        self._policy, self._policy_known_until = "noeviction", 0.0
         self._newest_page: tuple[bytes, HotPage] = (b"", HotPage(b"", None, 0))
 
     @property
@@ -251,14 +253,17 @@ class HotReader:
             return
 
     async def evicts(self) -> str | None:
-        """The server's eviction policy if it has one, None for `noeviction`; raises HotUnavailable."""
-        try:
-            async with Patience(HOT_READ_SECONDS):
-                memory: dict[str, Any] = await self._client.info("memory")
-        except _AWAY:
-            raise HotUnavailable from None
-        policy = str(memory.get("maxmemory_policy", "noeviction"))
-        return None if policy == "noeviction" else policy
+        """The server's eviction policy if it has one, None for `noeviction`, asked for at most every five seconds; raises
+        HotUnavailable."""
+        if time.monotonic() > self._policy_known_until:
+            try:
+                async with Patience(HOT_READ_SECONDS):
+                    memory: dict[str, Any] = await self._client.info("memory")
+            except _AWAY:
+                raise HotUnavailable from None
+            self._policy = str(memory.get("maxmemory_policy", "noeviction"))
+            self._policy_known_until = time.monotonic() + POLICY_SECONDS
+        return None if self._policy == "noeviction" else self._policy
 
     async def close(self) -> None:
         """Answer what waits, and give the connection back."""

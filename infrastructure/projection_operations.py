@@ -13,13 +13,12 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
-from infrastructure.checkpoint_rows import read_checkpoints
-from infrastructure.event_rows import HEAD
 from infrastructure.hot_store import HotStore
 from infrastructure.log_source import Reconnecting
 from infrastructure.parked_events import ParkedEvent, StillFailing, parked_events, replay_stream
 from infrastructure.postgres import connect_sync, log_schema
 from infrastructure.progress_bar import progress_bar
+from infrastructure.read_model_status import STATES, ReadModelState, read_states
 from infrastructure.rebuild import rebuild, rebuild_all
 from infrastructure.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
@@ -32,25 +31,12 @@ IN_REDIS = (HOT, EVERY)
 """Names whose rebuild needs Redis."""
 
 
-class ReadModelStatus(msgspec.Struct, frozen=True):
-    """One read model: the last position applied, how many events and seconds (the age of the oldest one not applied) it is
-    behind, what it waits for if it is held, how many events are parked, and for Redis `ok`, `rebuilding` or `away`."""
-
-    name: str
-    position: int | None
-    behind: int | None
-    lag_seconds: float | None
-    held: str | None
-    parked: int
-    redis: str | None = None
-
-
 class LogStatus(msgspec.Struct, frozen=True):
     """A log's newest position and its read models."""
 
     log: str
     head: int
-    read_models: list[ReadModelStatus]
+    read_models: list[ReadModelState]
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
@@ -79,22 +65,12 @@ def status(settings: Settings, *, as_json: bool) -> int:
 
 def read_status(settings: Settings) -> LogStatus:
     """The state of the log's read models now; raises psycopg.Error where Postgres is away, Redis may be."""
-    connection = connect_sync(settings.database_url, log_schema(settings.log_name), "taskmaster status")
-    with connection:
-        head = _number(connection, HEAD)
-        checkpoints: dict[str, Checkpoint | None] = {each.projection: each for each in read_checkpoints(connection, ALL)}
-        checkpoints[HOT], state = _hot(settings)
-        models = []
-        for name in ALL:
-            place = checkpoints.get(name)
-            number = _number(connection, "SELECT count(*) FROM parked WHERE projection = %s", name)
-            shown = state if name == HOT else None
-            if place is None:
-                models.append(ReadModelStatus(name, None, None, None, None, number, shown))
-                continue
-            lag = _lag(connection, place.position)
-            models.append(ReadModelStatus(name, place.position, head - place.position, lag, place.held, number, shown))
-    return LogStatus(settings.log_name, head, models)
+    place, state = _hot(settings)
+    with connect_sync(settings.database_url, log_schema(settings.log_name), "taskmaster status") as connection:
+        head, states = read_states(connection.execute(STATES, (place.position if place else None,)).fetchall(), {HOT: state})
+    order = {name: number for number, name in enumerate(ALL)}
+    known = sorted((each for each in states if each.name in order), key=lambda each: order[each.name])
+    return LogStatus(settings.log_name, head, known)
 
 
 def _hot(settings: Settings) -> tuple[Checkpoint | None, str]:
@@ -111,20 +87,6 @@ def _hot(settings: Settings) -> tuple[Checkpoint | None, str]:
     finally:
         connection.close()
         client.close()
-
-
-def _lag(connection: psycopg.Connection[Any], position: int) -> float:
-    row = connection.execute(
-        "SELECT extract(epoch FROM now() - recorded_at)::float8 FROM events WHERE notification_id > %s "
-        "ORDER BY notification_id LIMIT 1",
-        (position,),
-    ).fetchone()
-    return max(0.0, row[0]) if row else 0.0
-
-
-def _number(connection: psycopg.Connection[Any], query: str, *parameters: object) -> int:
-    row = connection.execute(query.encode(), parameters).fetchone()
-    return int(row[0]) if row else 0
 
 
 def rebuild_one(settings: Settings, *, name: str) -> int:

@@ -38,6 +38,7 @@ IDLE_SECONDS = 60
 
 SIGN_SECONDS = 5.0
 SWITCH_SECONDS = 10
+SILENT_SECONDS = 2
 NAMES_A_CALL = 500
 Progress = Callable[[int, int], None]
 Connection = psycopg.Connection[Any]
@@ -259,7 +260,7 @@ def _switch(
         failpoint("rebuild.table_locked")
         with suppress(Hold):
             projector.catch_up()
-        connection.execute("SET LOCAL idle_in_transaction_session_timeout = '2s'")
+        connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{SILENT_SECONDS}s'".encode())
         for table in _tables(projections):
             connection.execute(SQL("DROP TABLE {}").format(Identifier(serving, table)))
             connection.execute(SQL("ALTER TABLE {} SET SCHEMA {}").format(Identifier(building, table), Identifier(serving)))

@@ -69,6 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     api_processes: Annotated[Count, Meta(description="API processes of one `serve`")] = 1
     worker_processes: Annotated[Count, Meta(description="Worker processes of one `work`")] = 1
     worker_threads: Annotated[Count, Meta(description="Threads of each worker process")] = 4
+    worker_cache_bytes: Annotated[
+        Bytes, Meta(description="Memory that one worker process spends, roughly, on tasks and events that it may need again")
+    ] = 134_217_728
     access_token_seconds: Annotated[Seconds, Meta(description="Life of an access token")] = 900
     refresh_token_seconds: Annotated[Seconds, Meta(description="Life of a session that is not used")] = 2_592_000
     max_body_bytes: Annotated[Bytes, Meta(description="Largest body of a request")] = 262_144

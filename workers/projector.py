@@ -42,7 +42,11 @@ class Projecting(Middleware):
         """Open the projectors and start to sweep, before the first message is taken."""
         settings = self._settings
         self._logs[settings.log_name] = LogProjecting(
-            settings.database_url, settings.redis_url, settings.log_name, settings.idempotency_seconds
+            settings.database_url,
+            settings.redis_url,
+            settings.log_name,
+            settings.idempotency_seconds,
+            settings.worker_cache_bytes,
         )
         self._parent = os.getppid()
         # As in the API: what was made until here stays.

@@ -8,6 +8,7 @@ import random
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import msgspec
 
 from application.principal import Principal
@@ -96,6 +97,14 @@ class Client:
         elif answer.status_code != 503 and not (answer.status_code == 404 and not least):
             self.unread.append(f"GET {path} min_position={least}: {answer.status_code} {answer.text[:200]}")
         return int(answer.status_code)
+
+    async def get(self, path: str, prefer: str = "") -> httpx.Response:
+        """Any read; raises Unanswered."""
+        return await self._gateway.send("GET", path, self._headers | ({"prefer": prefer} if prefer else {}))
+
+    async def post(self, path: str, body: Any) -> httpx.Response:
+        """Any command, once and without a key; raises Unanswered."""
+        return await self._gateway.send("POST", path, self._headers, json.dumps(body).encode())
 
     async def settle(self, issued: Issued, with_key: bool = True) -> None:
         """Send the command until there is an answer that says what became of it."""

@@ -1,12 +1,17 @@
 """Known faults that a forked child can be given, so that the tests can show that they would notice them."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import infrastructure.hot_reader
 import infrastructure.hot_store
+import infrastructure.rebuild
+import infrastructure.task_reads
 from infrastructure.checkpoint_rows import move_checkpoints
 from infrastructure.failpoints import failpoint
+from infrastructure.hot_reader import HotReader, HotUnavailable
 from infrastructure.table_store import TableStore
+from infrastructure.task_reads import TaskReads
 from projections.changes import Change
 from projections.engine import Checkpoint
 from projections.hot_tasks import APPLY, checkpoint_position
@@ -56,9 +61,71 @@ def _missing_is_empty() -> None:
     infrastructure.hot_reader.READ_PAGE = page.replace(missing, "if not checkpoint then checkpoint = false end")
 
 
+def _announced_counts() -> None:
+    """What was announced of a read model is believed, whatever an answer found."""
+    careful = TaskReads._table
+
+    async def table(self: TaskReads, projection: str, ask: Any, position_of: Any, wait: Any) -> Any:
+        if self._positions.known(projection) >= wait.minimum:
+            return await ask()
+        return await careful(self, projection, ask, position_of, wait)
+
+    TaskReads._table = table
+
+
+def _any_log() -> None:
+    """Redis is believed of whatever log and epoch."""
+    HotReader._place = lambda _self, checkpoint: checkpoint_position(checkpoint)
+
+
+def _newest_known() -> None:
+    """A task that is not there is refused at the furthest position that the process has heard of."""
+    honest = TaskReads.task
+
+    async def task(self: TaskReads, *asked: Any) -> Any:
+        found, position = await honest(self, *asked)
+        return found, position if found else max((known for known, _ in self._positions._known.values()), default=position)
+
+    TaskReads.task = task
+
+
+def _missing_is_no() -> None:
+    """A key that Redis does not hold is a task that there is not."""
+    honest = HotReader.read
+
+    async def task(self: TaskReads, workspace_id: Any, task_id: Any, wait: Any) -> Any:
+        try:
+            position, value = await honest(self._hot, self._hot.keys.task(workspace_id, task_id))
+        except HotUnavailable:
+            position, value = 0, None
+        return (infrastructure.task_reads.read_task(value) if value else None), max(position, wait.minimum)
+
+    TaskReads.task = task
+
+
+def _unchecked_keys() -> None:
+    """Scripts write without looking at what is there, and a batch that failed half-way is applied again."""
+    check, gone = "local types = ", "redis.call('DEL', KEYS[1])\n"
+    assert check in APPLY
+    assert gone in APPLY
+    infrastructure.hot_store.APPLY = APPLY.replace(check, f"do return nil end\n  {check}").replace(gone, "")
+
+
+def _no_limits() -> None:
+    """The server lets a switch that is stopped hold its locks for ever."""
+    infrastructure.rebuild.SWITCH_SECONDS = 0
+    infrastructure.rebuild.SILENT_SECONDS = 0
+
+
 SABOTAGE: dict[str, Callable[[], None]] = {
     "checkpoint first": _checkpoint_first,
     "no comparison": _no_comparison,
     "no sweep": _no_sweep,
     "missing is empty": _missing_is_empty,
+    "announced counts": _announced_counts,
+    "any log": _any_log,
+    "newest known": _newest_known,
+    "missing is no": _missing_is_no,
+    "unchecked keys": _unchecked_keys,
+    "no limits": _no_limits,
 }

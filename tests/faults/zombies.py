@@ -26,7 +26,7 @@ async def wake_zombies(
         writers = trial.load(3)
         for point in points:
             zombie = trial.spawn(role="worker", failpoint=f"{point}:{chance.randint(2, 6)}:stop", catch_up=True)
-            await _stopped(zombie)
+            await stopped(zombie)
             successor = trial.spawn(role="worker")
             await trial.advances(TAKE_OVER_SECONDS, f"one worker stopped at {point}")
             zombie.signal(signal.SIGCONT)
@@ -42,7 +42,8 @@ async def wake_zombies(
         return await trial.judge()
 
 
-async def _stopped(child: Forked) -> None:
+async def stopped(child: Forked) -> None:
+    """Wait until a child has stopped itself at its failpoint."""
     process = psutil.Process(await asyncio.wrap_future(child.started))
     async with asyncio.timeout(STOPPED_SECONDS):
         while process.status() != psutil.STATUS_STOPPED:  # noqa: ASYNC110 - another process' state has no event

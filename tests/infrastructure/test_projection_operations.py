@@ -242,3 +242,13 @@ def test_a_replay_and_a_projector_at_the_same_time_apply_each_event_once(
     projecting.sweep()
     after = world.table_dump(), world.hot_dump()
     assert after == from_scratch(world)
+
+
+def test_a_clock_that_was_set_back_makes_no_read_model_younger_than_nothing(
+    world: World, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.record(number(1), TaskCreated("A"))
+    world.connection.execute("UPDATE events SET recorded_at = now() + interval '1 hour'")
+    found = told(settings, capsys)
+    assert {model.lag_seconds for model in found.read_models if model.position is not None} == {0.0}
+    assert {model.behind for model in found.read_models if model.position is not None} == {1}

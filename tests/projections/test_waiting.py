@@ -18,6 +18,7 @@ from infrastructure.projecting import LogProjecting
 from infrastructure.projection_operations import read_status
 from infrastructure.settings import Settings
 from projections import ALL, HOT, TABLES
+from projections.bounds import Room
 from projections.changes import Change, ChangeReader
 from projections.engine import Hold, Projector
 from projections.task_history import HistoryEntry, changes_after
@@ -169,7 +170,7 @@ def test_a_foreign_event_is_passed_over_by_every_read_model(world: World, projec
         assert (models[name].position, models[name].held, models[name].parked) == (head, None, 0), name
     found, position = world.ask(lambda c: get_task(c, HOME, number(1)))
     assert (found and found[0], position) == (2, head)
-    entries = world.ask(lambda c: changes_after(c, HOME, 0, 10)).items
+    entries = world.ask(lambda c: changes_after(c, HOME, 0, Room(10))).items
     assert [msgspec.json.decode(entry)["position"] for entry in entries] == [2, 4]
 
 
@@ -197,7 +198,7 @@ def test_an_unknown_type_of_our_own_still_holds(world: World, projecting: LogPro
 
 def entries(world: World) -> list[HistoryEntry]:
     return [
-        msgspec.json.decode(entry, type=HistoryEntry) for entry in world.ask(lambda c: changes_after(c, HOME, 0, 100)).items
+        msgspec.json.decode(entry, type=HistoryEntry) for entry in world.ask(lambda c: changes_after(c, HOME, 0, Room(100))).items
     ]
 
 
@@ -269,7 +270,7 @@ def test_a_follower_of_the_feed_misses_nothing_whatever_failed(
                 breaking(broken, position)
             projecting.sweep()
         after = seen[-1] if seen else 0
-        items = world.ask(lambda c, after=after: changes_after(c, HOME, after, 10)).items
+        items = world.ask(lambda c, after=after: changes_after(c, HOME, after, Room(10))).items
         seen += [msgspec.json.decode(entry)["position"] for entry in items]
     assert seen == [1, 2, 3, 4, 5, 6]
 
