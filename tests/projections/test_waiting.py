@@ -198,7 +198,8 @@ def test_an_unknown_type_of_our_own_still_holds(world: World, projecting: LogPro
 
 def entries(world: World) -> list[HistoryEntry]:
     return [
-        msgspec.json.decode(entry, type=HistoryEntry) for entry in world.ask(lambda c: changes_after(c, HOME, 0, Room(100))).items
+        msgspec.json.decode(entry, type=HistoryEntry)
+        for entry in world.ask(lambda c: changes_after(c, HOME, 0, Room(100))).items
     ]
 
 
