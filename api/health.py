@@ -1,7 +1,6 @@
 """Routes for operators and load balancers: alive, ready, how far behind."""
 
 import hmac
-from contextlib import suppress
 
 import msgspec
 import psycopg
@@ -105,11 +104,10 @@ async def _details(log: LogResources, redis: str) -> ReadinessDetails:
 
 
 async def _hot_place(log: LogResources) -> int | None:
-    # Twice: the first failure may only mean that another generation is served now.
-    for _ in range(2):
-        with suppress(HotUnavailable):
-            return await log.reads.hot_position()
-    return None
+    try:
+        return await log.reads.hot_position()
+    except HotUnavailable:
+        return None
 
 
 async def _redis(log: LogResources) -> str:

@@ -146,7 +146,12 @@ class TaskReads:
 
     async def hot_position(self) -> int:
         """How far the read model in Redis has come; raises HotUnavailable."""
-        return await self._hot.position()
+        try:
+            return await self._hot.position()
+        except HotUnavailable:
+            # It may only be that another generation is served by now.
+            await self._hot.find_generation()
+            return await self._hot.position()
 
     async def evicts(self) -> str | None:
         """Redis's eviction policy if it has one; raises HotUnavailable."""
