@@ -22,7 +22,7 @@ from api.openapi import openapi_document, openapi_route
 from api.task_commands import COMMAND_ROUTES, change_task, create_task, delete_task
 from api.tasks import count_tasks, get_task, list_tasks
 from api.turns import Turns
-from api.viewer import docs_page, docs_script, start_page
+from api.viewer import docs_routes
 from infrastructure.bootstrap import Resources, open_resources
 from infrastructure.failpoints import arm
 from infrastructure.settings import Settings, cors_origins, load_settings
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
             yield
 
     app = Litestar(
-        route_handlers=[*_documented_routes(), openapi_route(describe), start_page, docs_page, docs_script],
+        route_handlers=[*_documented_routes(), openapi_route(describe), *docs_routes],
         lifespan=[lifespan],
         openapi_config=None,
         # Litestar's own would put a handler of another form on the root logger.

@@ -1,11 +1,13 @@
-"""The documentation page: works without any other site, and may not load from one."""
+"""The documentation page: Swagger UI as the package `offapi` ships it. It works without other sites, and loads from none."""
 
 from functools import cache
 from hashlib import sha256
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
 
 from litestar import get
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from api.answers import Asset, Bare
@@ -14,8 +16,9 @@ from api.openapi import PATH as OPENAPI_PATH
 from api.preconditions import matching_tag
 from api.requests import AnyRequest, header
 
-SCRIPT_PATH: Final = "/docs/rapidoc-min.js"
-_SCRIPT: Final = Path(__file__).with_name("static") / "rapidoc-min.js"
+SCRIPT_PATH: Final = "/docs/swagger-ui.js"
+STYLE_PATH: Final = "/docs/swagger-ui.css"
+START_PATH: Final = "/docs/start.js"
 _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src 'self' data:; "
     b"font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -27,22 +30,27 @@ _PAGE: Final = f"""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>TaskMaster API</title>
 <link rel="icon" href="data:,">
-<script type="module" src="{SCRIPT_PATH}"></script>
-<style>html, body {{ margin: 0; height: 100%; }}</style>
+<link rel="stylesheet" href="{STYLE_PATH}">
+<script defer src="{SCRIPT_PATH}"></script>
+<script defer src="{START_PATH}"></script>
 </head>
 <body>
-<rapi-doc spec-url="{OPENAPI_PATH}" load-fonts="false" regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace"
- render-style="read" show-header="false" allow-spec-url-load="false" allow-spec-file-load="false" allow-server-selection="false"
- persist-auth="false" schema-description-expanded="true"></rapi-doc>
+<div id="swagger-ui"></div>
 </body>
 </html>
+""".encode()
+# Without `validatorUrl: null` it would show the description to a site of its makers.
+_START: Final = f"""SwaggerUIBundle({{
+  url: "{OPENAPI_PATH}", dom_id: "#swagger-ui", deepLinking: true, docExpansion: "list", defaultModelsExpandDepth: 0,
+  displayRequestDuration: true, filter: true, persistAuthorization: false, validatorUrl: null,
+}});
 """.encode()
 
 
 @cache
-def _script() -> tuple[bytes, str]:
-    content = _SCRIPT.read_bytes()
-    return content, f'"{sha256(content).hexdigest()[:32]}"'
+def _shipped(name: str) -> bytes:
+    """A file of the package. It is not imported: it would read and copy all that it ships, three viewers, into memory."""
+    return Path(str(distribution("offapi").locate_file(f"offapi/{name}"))).read_bytes()
 
 
 @get("/", public=True, not_json=True, sync_to_thread=False)
@@ -57,11 +65,29 @@ def docs_page() -> ASGIApp:
     return Asset(_PAGE, b"text/html; charset=utf-8", ((b"content-security-policy", _POLICY),))
 
 
-@get(SCRIPT_PATH, public=True, not_json=True)
-async def docs_script(request: AnyRequest) -> ASGIApp:
-    """GET /docs/rapidoc-min.js: a day without asking, then 304 as long as it is the same."""
-    content, etag = _script()
-    lasting = (b"cache-control", b"public, max-age=86400")
-    if known := matching_tag(header(request, b"if-none-match"), etag):
-        return Bare(304, (lasting, (b"etag", known.encode()), VARY))
-    return Asset(content, b"text/javascript; charset=utf-8", (lasting, (b"etag", etag.encode())))
+def _lasting(path: str, name: str | None, media_type: bytes) -> HTTPRouteHandler:
+    """GET `path`: a day without asking, then 304 as long as it is the same."""
+
+    @cache
+    def content() -> tuple[bytes, str]:
+        found = _START if name is None else _shipped(name)
+        return found, f'"{sha256(found).hexdigest()[:32]}"'
+
+    @get(path, public=True, not_json=True)
+    async def docs_asset(request: AnyRequest) -> ASGIApp:
+        found, etag = content()
+        lasting = (b"cache-control", b"public, max-age=86400")
+        if known := matching_tag(header(request, b"if-none-match"), etag):
+            return Bare(304, (lasting, (b"etag", known.encode()), VARY))
+        return Asset(found, media_type, (lasting, (b"etag", etag.encode())))
+
+    return docs_asset
+
+
+docs_routes: Final = [
+    start_page,
+    docs_page,
+    _lasting(SCRIPT_PATH, "swagger_bundle.js", b"text/javascript; charset=utf-8"),
+    _lasting(STYLE_PATH, "swagger_style.css", b"text/css; charset=utf-8"),
+    _lasting(START_PATH, None, b"text/javascript; charset=utf-8"),
+]

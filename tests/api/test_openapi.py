@@ -14,7 +14,10 @@ from api.problem import PROBLEM_JSON
 from tests.api_world import Api
 
 # What people read or programs fetch to learn of the rest.
-UNDESCRIBED = {("GET", "/schema/openapi.json"), ("GET", "/"), ("GET", "/docs"), ("GET", "/docs/rapidoc-min.js")}
+UNDESCRIBED = {
+    ("GET", path)
+    for path in ("/schema/openapi.json", "/", "/docs", "/docs/swagger-ui.js", "/docs/swagger-ui.css", "/docs/start.js")
+}
 PUBLIC = {"register", "login", "refreshTokens", "healthz", "readyz"}
 
 
