@@ -26,7 +26,8 @@ def log_schema(log_name: str) -> str:
 
 _OF_READS = (
     # Plans made for any value flip to bad ones after five runs, parallel ones to full sorts; both are chosen by estimates.
-    "-c plan_cache_mode=force_custom_plan -c max_parallel_workers_per_gather=0 -c jit=off "
+    # A page that is not in sequence costs little more than one that is, in memory and on today's disks.
+    "-c plan_cache_mode=force_custom_plan -c max_parallel_workers_per_gather=0 -c jit=off -c random_page_cost=1.1 "
     # Nobody waits for ever: neither for a lock that a suspended rebuild holds, nor for a query that was planned badly.
     f"-c statement_timeout={READ_SECONDS}s -c lock_timeout={LOCK_SECONDS}s "
     f"-c idle_in_transaction_session_timeout={READ_SECONDS}s"

@@ -7,14 +7,14 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL, Composed, Placeholder
 
 from domain.task_values import Priority, Status
 from projections.bounds import Room, within_room
 from projections.changes import Change
 from projections.task_document import TaskDocument
 from projections.task_views import detail_json, summary_json
-from projections.words import lexemes, terms, tsquery
+from projections.words import lexemes, scope_of, terms, tsquery
 
 PRIORITY_RANK: Final[dict[str, int]] = {"none": 0, "low": 1, "medium": 2, "high": 3, "urgent": 4}
 
@@ -63,6 +63,7 @@ class TaskList:
 def _row(document: TaskDocument) -> tuple[object, ...]:
     task = document.task
     workspace = document.workspace_id
+    scope = scope_of(workspace)
     terms = [label_term(workspace, label) for label in task.labels]
     terms += [assignee_term(workspace, assignee) for assignee in task.assignees]
     return (
@@ -76,7 +77,7 @@ def _row(document: TaskDocument) -> tuple[object, ...]:
         task.due_at,
         task.deleted,
         "\n".join(terms),
-        "\n".join(lexemes(task.title, task.labels, task.description)),
+        "\n".join(scope + lexeme for lexeme in lexemes(task.title, task.labels, task.description)),
         document.version,
         document.position,
         summary_json(document),
@@ -120,6 +121,10 @@ class Page(msgspec.Struct, frozen=True):
     position: int
 
 
+LOOK: Final = 1_000
+"""So many rows are looked at in the order that is asked for before whatever fits is gathered in any order and sorted."""
+
+
 async def find_tasks(
     connection: psycopg.AsyncConnection[Any],
     workspace_id: UUID,
@@ -127,72 +132,130 @@ async def find_tasks(
     after: ListCursor | None,
     room: Room,
 ) -> Page:
-    """The page that follows `after` and fits into the room. Rows and position come from one snapshot."""
-    column, descending = _order(query.sort)
-    conditions, parameters = _conditions(workspace_id, query)
-    if after is not None:
-        condition, values = _beyond(column, descending, after)
-        conditions.append(condition)
-        parameters.update(values)
-    direction = SQL("DESC") if descending else SQL("ASC")
-    rows_of_page = SQL(
-        "SELECT summary AS body, octet_length(summary) AS size, created_position, {column} AS sort_value "
-        "FROM task_list WHERE {conditions} "
-        "ORDER BY {order} LIMIT %(rows)s + 1"
-    ).format(
-        column=column or SQL("NULL::bigint"),
-        conditions=SQL(" AND ").join(conditions),
-        order=_ORDERS[query.sort.removeprefix("-")].format(direction=direction),
-    )
-    order = SQL("sort_value {d} NULLS LAST, created_position {d}").format(d=direction)
+    """The page that follows `after` and fits into the room. Rows and position come from one snapshot.
+
+    Neither way of finding rows is good for every filter, and the server's estimates of rare words and labels are not to be
+    relied on. So the order's index is read first, but not far: where much fits, a page is full soon. Else little fits, and
+    all of it is gathered through the filters' indexes and sorted.
+    """
+    order = _ORDERS[query.sort]
+    filters, parameters = _conditions(workspace_id, query)
+    beyond, values = _beyond(order, after)
+    parameters |= {**values, "workspace": workspace_id, "rows": room.rows, "octets": room.octets, "look": LOOK}
+    own: Conditions = [SQL("workspace_id = %(workspace)s"), *beyond]
+    if len(filters) == 1 and not query.deleted:
+        return await _page(connection, order, _in_order(order, [*own, *filters]), parameters)
+    page = await _page(connection, order, _first_rows(order, [*own, *_near(order, query)], filters), parameters)
+    if page.after is not None:
+        return page
+    return await _page(connection, order, _gathered(order, [*own, *filters]), parameters)
+
+
+Conditions = list[SQL | Composed]
+
+
+class _Order(msgspec.Struct, frozen=True):
+    """What rows are sorted by: `key` as an index has it (None for the position of creation alone), `shown` as it is told."""
+
+    key: SQL | None
+    shown: SQL
+    is_descending: bool
+
+    @property
+    def direction(self) -> SQL:
+        return SQL("DESC") if self.is_descending else SQL("ASC")
+
+    def sql(self) -> Composed:
+        keys = SQL("created_position {d}") if self.key is None else SQL("{key} {d}, created_position {d}")
+        return keys.format(key=self.key or SQL(""), d=self.direction)
+
+
+# Tasks without a due date come last in either direction.
+_DUE_UP: Final = SQL("coalesce(due_at, 'infinity')")
+_DUE_DOWN: Final = SQL("coalesce(due_at, '-infinity')")
+_NOTHING: Final = SQL("NULL::bigint")
+_ORDERS: Final[dict[Sort, _Order]] = {
+    "added": _Order(None, _NOTHING, False),
+    "-added": _Order(None, _NOTHING, True),
+    "created": _Order(SQL("created_at"), SQL("created_at"), False),
+    "-created": _Order(SQL("created_at"), SQL("created_at"), True),
+    "due": _Order(_DUE_UP, SQL("due_at"), False),
+    "-due": _Order(_DUE_DOWN, SQL("due_at"), True),
+    "priority": _Order(SQL("priority"), SQL("priority"), False),
+    "-priority": _Order(SQL("priority"), SQL("priority"), True),
+}
+_BODY: Final = "summary AS body, octet_length(summary) AS size, created_position"
+
+
+def _in_order(order: _Order, conditions: Conditions) -> Composed:
+    """Straight from the order's index."""
+    return SQL(
+        f"SELECT {_BODY}, {{shown}} AS shown, {{key}} AS key FROM task_list WHERE {{conditions}} ORDER BY {{order}} "
+        "LIMIT %(rows)s + 1"
+    ).format(shown=order.shown, key=order.key or _NOTHING, conditions=_all(conditions), order=order.sql())
+
+
+def _first_rows(order: _Order, near: Conditions, filters: Conditions) -> Composed:
+    """Those that fit among the next LOOK rows in order."""
+    return SQL(
+        f"SELECT {_BODY}, {{shown}} AS shown, {{key}} AS key "
+        "FROM (SELECT * FROM task_list WHERE {near} ORDER BY {order} LIMIT %(look)s) task_list "
+        "WHERE {filters} ORDER BY {order} LIMIT %(rows)s + 1"
+    ).format(shown=order.shown, key=order.key or _NOTHING, near=_all(near), filters=_all(filters), order=order.sql())
+
+
+def _gathered(order: _Order, conditions: Conditions) -> Composed:
+    """All that fit, sorted. OFFSET 0 keeps the server from walking the order's index after all."""
+    return SQL(
+        f"SELECT {_BODY.replace('created_position', 'task_list.created_position')}, first.shown, first.key FROM ("
+        "SELECT * FROM (SELECT ctid AS place, {shown} AS shown, {key} AS key, created_position FROM task_list "
+        "WHERE {conditions} OFFSET 0) fitting ORDER BY key {direction}, created_position {direction} LIMIT %(rows)s + 1) first "
+        "JOIN task_list ON task_list.ctid = first.place"
+    ).format(shown=order.shown, key=order.key or _NOTHING, conditions=_all(conditions), direction=order.direction)
+
+
+def _all(conditions: Conditions) -> Composed:
+    return SQL(" AND ").join(conditions)
+
+
+async def _page(connection: psycopg.AsyncConnection[Any], order: _Order, rows: Composed, parameters: dict[str, object]) -> Page:
+    by_key = SQL("key {d}, created_position {d}").format(d=order.direction)
     statement = SQL(
-        "SELECT c.position, t.body, t.created_position, t.sort_value, t.found FROM checkpoints c "
+        "SELECT c.position, t.body, t.created_position, t.shown, t.found FROM checkpoints c "
         "LEFT JOIN LATERAL ({rows}) t ON true WHERE c.projection = 'task_list'"
-    ).format(rows=within_room(rows_of_page, order))
+    ).format(rows=within_room(rows, by_key))
     cursor = connection.cursor(binary=True)
-    await cursor.execute(statement, {**parameters, "rows": room.rows, "octets": room.octets}, prepare=True)
-    rows = await cursor.fetchall()
-    found = [row for row in rows if row[1] is not None]
+    await cursor.execute(statement, parameters, prepare=True)
+    answered = await cursor.fetchall()
+    found = [row for row in answered if row[1] is not None]
     more = bool(found) and found[0][4] > len(found)
     last = ListCursor(found[-1][3], found[-1][2]) if more else None
-    return Page([row[1] for row in found], last, rows[0][0])
+    return Page([row[1] for row in found], last, answered[0][0])
 
 
-# As the indexes have it: only due dates can be missing.
-_ORDERS: Final = {
-    "added": SQL("created_position {direction}"),
-    "created": SQL("created_at {direction}, created_position {direction}"),
-    "due": SQL("due_at {direction} NULLS LAST, created_position {direction}"),
-    "priority": SQL("priority {direction}, created_position {direction}"),
-}
-
-
-def _order(sort: Sort) -> tuple[SQL | None, bool]:
-    columns = {"added": None, "created": SQL("created_at"), "due": SQL("due_at"), "priority": SQL("priority")}
-    return columns[sort.removeprefix("-")], sort.startswith("-")
-
-
-def _conditions(workspace_id: UUID, query: TaskQuery) -> tuple[list[SQL | Composed], dict[str, object]]:
+def _conditions(workspace_id: UUID, query: TaskQuery) -> tuple[Conditions, dict[str, object]]:
+    """What is asked for beside the workspace; the first is whether deleted tasks are, which is always asked."""
     named = [label_term(workspace_id, label) for label in query.label]
     if query.assignee:
         named.append(assignee_term(workspace_id, query.assignee))
     asked = terms(query.q or "")
-    wanted: list[tuple[SQL, str, object]] = [
-        (SQL("status = ANY(%(status)s)"), "status", list(query.status)),
-        (SQL("priority = ANY(%(priority)s)"), "priority", [PRIORITY_RANK[p] for p in query.priority]),
-        (SQL("terms @> %(terms)s"), "terms", named),
-        (SQL("created_by = %(created_by)s"), "created_by", query.created_by),
-        (SQL("due_at >= %(due_from)s"), "due_from", query.due_from),
-        (SQL("due_at < %(due_before)s"), "due_before", query.due_before),
-        (SQL("created_at >= %(created_from)s"), "created_from", query.created_from),
-        (SQL("created_at < %(created_before)s"), "created_before", query.created_before),
-        (SQL("words @@ %(q)s::tsquery"), "q", tsquery(asked)),
+    wanted: list[tuple[str, str, object]] = [
+        ("status = ANY(%(status)s)", "status", list(query.status)),
+        ("priority = ANY(%(priority)s)", "priority", [PRIORITY_RANK[p] for p in query.priority]),
+        ("terms @> %(terms)s", "terms", named),
+        ("created_by = %(created_by)s", "created_by", query.created_by),
+        # Spelled as the indexes of both orders have it; what has no due date is in neither range.
+        ("coalesce(due_at, '-infinity') >= %(due_from)s", "due_from", query.due_from),
+        ("coalesce(due_at, 'infinity') < %(due_before)s", "due_before", query.due_before),
+        ("created_at >= %(created_from)s", "created_from", query.created_from),
+        ("created_at < %(created_before)s", "created_before", query.created_before),
+        ("words @@ %(q)s::tsquery", "q", tsquery(asked, scope_of(workspace_id))),
     ]
-    conditions: list[SQL | Composed] = [SQL("workspace_id = %(workspace)s"), SQL("deleted = %(deleted)s")]
-    parameters: dict[str, object] = {"workspace": workspace_id, "deleted": query.deleted}
+    conditions: Conditions = [SQL("deleted = %(deleted)s")]
+    parameters: dict[str, object] = {"deleted": query.deleted}
     for condition, name, value in wanted:
         if value not in (None, [], ""):
-            conditions.append(condition)
+            conditions.append(SQL(condition))
             parameters[name] = value
     if query.q is not None and not asked:
         # No word at all is in no task.
@@ -200,22 +263,34 @@ def _conditions(workspace_id: UUID, query: TaskQuery) -> tuple[list[SQL | Compos
     return conditions, parameters
 
 
-def _beyond(column: SQL | None, descending: bool, after: ListCursor) -> tuple[SQL | Composed, dict[str, object]]:
-    """Rows after the cursor. Tasks without the sort value come last in either direction."""
-    comparison = SQL("<") if descending else SQL(">")
-    values: dict[str, object] = {"after_position": after.created_position}
-    tie = SQL("created_position {} %(after_position)s").format(comparison)
-    if column is None:
-        return tie, values
-    if after.value is None:
-        return SQL("({} IS NULL AND {})").format(column, tie), values
-    values["after_value"] = after.value
-    return (
-        SQL("({c} IS NULL OR {c} {op} %(after_value)s OR ({c} = %(after_value)s AND {tie}))").format(
-            c=column, op=comparison, tie=tie
-        ),
-        values,
+def _near(order: _Order, query: TaskQuery) -> Conditions:
+    """Of a range of what is sorted by, what the order's index can begin and end with. The filters are the last word."""
+    ranges = {"created_at": (query.created_from, query.created_before), "due_at": (query.due_from, query.due_before)}
+    names = {"created_at": ("created_from", "created_before"), "due_at": ("due_from", "due_before")}
+    shown = order.shown.as_string()
+    if shown not in ranges:
+        return []
+    return [
+        SQL("{key} {comparison} {value}").format(key=order.key, comparison=SQL(comparison), value=Placeholder(name))
+        for comparison, name, value in zip((">=", "<"), names[shown], ranges[shown], strict=True)
+        if value is not None
+    ]
+
+
+def _beyond(order: _Order, after: ListCursor | None) -> tuple[Conditions, dict[str, object]]:
+    """Rows after the cursor, as one comparison of the index's columns."""
+    if after is None:
+        return [], {}
+    comparison = SQL("<") if order.is_descending else SQL(">")
+    if order.key is None:
+        condition = SQL("created_position {} %(after_position)s").format(comparison)
+        return [condition], {"after_position": after.created_position}
+    value = SQL("%(after_value)s") if after.value is not None else SQL("'-infinity'" if order.is_descending else "'infinity'")
+    condition = SQL("({key}, created_position) {comparison} ({value}, %(after_position)s)").format(
+        key=order.key, comparison=comparison, value=value
     )
+    found: dict[str, object] = {"after_position": after.created_position}
+    return [condition], found if after.value is None else {**found, "after_value": after.value}
 
 
 async def get_tasks(

@@ -8,11 +8,13 @@ PostgreSQL's own parser takes no part: it has its own ideas of what a host, a pa
 """
 
 import re
+from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 from unicodedata import category, combining, normalize
+from uuid import UUID
 
 LEXEME_CHARACTERS: Final = 64
 """Of a lexeme; a longer part is known by so many of its first characters."""
@@ -164,6 +166,11 @@ def terms(text: str) -> list[Term]:
     return list(found)
 
 
-def tsquery(asked: Iterable[Term]) -> str:
+def scope_of(workspace_id: UUID) -> str:
+    """What a workspace's lexemes begin with in the index, so that a search does not work through the words of all others."""
+    return urlsafe_b64encode(workspace_id.bytes[-3:]).decode()
+
+
+def tsquery(asked: Iterable[Term], scope: str = "") -> str:
     """The terms as PostgreSQL reads a tsquery. They hold letters, digits, marks and symbols only, nothing that ends a quote."""
-    return " & ".join(f"'{term.lexeme}':*" if term.is_beginning else f"'{term.lexeme}'" for term in asked)
+    return " & ".join(f"'{scope}{term.lexeme}':*" if term.is_beginning else f"'{scope}{term.lexeme}'" for term in asked)

@@ -47,8 +47,8 @@ CREATE INDEX ON task_list (workspace_id, created_by, created_position);
 CREATE INDEX ON task_list (workspace_id, created_at, created_position, status, deleted);
 CREATE INDEX ON task_list (workspace_id, priority, created_position, status, deleted);
 -- Tasks without a due date come last in either direction, so each direction has an index of its own.
-CREATE INDEX ON task_list (workspace_id, due_at, created_position, status, deleted);
-CREATE INDEX ON task_list (workspace_id, due_at DESC NULLS LAST, created_position DESC, status, deleted);
+CREATE INDEX ON task_list (workspace_id, coalesce(due_at, 'infinity'), created_position, status, deleted);
+CREATE INDEX ON task_list (workspace_id, coalesce(due_at, '-infinity'), created_position, status, deleted);
 CREATE INDEX ON task_list USING gin (terms);
 CREATE INDEX ON task_list USING gin (words);
 
