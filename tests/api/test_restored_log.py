@@ -1,4 +1,5 @@
-"""A log that was restored to an earlier state, seen by a client who kept its cursors: refused or right, never silently short."""
+"""A log that was restored to an earlier state, seen by a client who kept its cursors: refused or right, never silently
+short."""
 
 from collections.abc import Iterator
 from pathlib import Path
