@@ -239,13 +239,14 @@ def _conditions(workspace_id: UUID, query: TaskQuery) -> tuple[Conditions, dict[
     if query.assignee:
         named.append(assignee_term(workspace_id, query.assignee))
     asked = terms(query.q or "")
+    due = "coalesce(due_at, 'infinity')" if query.due_before else "coalesce(due_at, '-infinity')"
     wanted: list[tuple[str, str, object]] = [
         ("status = ANY(%(status)s)", "status", list(query.status)),
         ("priority = ANY(%(priority)s)", "priority", [PRIORITY_RANK[p] for p in query.priority]),
         ("terms @> %(terms)s", "terms", named),
         ("created_by = %(created_by)s", "created_by", query.created_by),
-        # Spelled as the indexes of both orders have it; what has no due date is in neither range.
-        ("coalesce(due_at, '-infinity') >= %(due_from)s", "due_from", query.due_from),
+        # Spelled as one index has it; what has no due date is in no range.
+        (f"{due} >= %(due_from)s", "due_from", query.due_from),
         ("coalesce(due_at, 'infinity') < %(due_before)s", "due_before", query.due_before),
         ("created_at >= %(created_from)s", "created_from", query.created_from),
         ("created_at < %(created_before)s", "created_before", query.created_before),
@@ -265,6 +266,9 @@ def _conditions(workspace_id: UUID, query: TaskQuery) -> tuple[Conditions, dict[
 
 def _near(order: _Order, query: TaskQuery) -> Conditions:
     """Of a range of what is sorted by, what the order's index can begin and end with. The filters are the last word."""
+    if query.priority and shown == "priority":
+        ranks = [PRIORITY_RANK[each] for each in query.priority]
+        return [SQL("priority BETWEEN {} AND {}").format(min(ranks), max(ranks))]
     ranges = {"created_at": (query.created_from, query.created_before), "due_at": (query.due_from, query.due_before)}
     names = {"created_at": ("created_from", "created_before"), "due_at": ("due_from", "due_before")}
     shown = order.shown.as_string()

@@ -18,6 +18,7 @@ from rich.console import Console
 from infrastructure.local_services import LocalServices
 from infrastructure.settings import Settings
 from tests.benchmarks import (
+    answers,
     appends,
     commands,
     compressing,
@@ -51,6 +52,7 @@ GROUPS: Sequence[tuple[tuple[str, ...], Measure]] = (
     (imports.KEYS, imports.measure),
     (time_travel.KEYS, time_travel.measure),
     (reading.KEYS, reading.measure),
+    (answers.KEYS, answers.measure),
     (crowd.KEYS, crowd.measure),
     (growth.KEYS, growth.measure),
     (neighbours.KEYS, neighbours.measure),

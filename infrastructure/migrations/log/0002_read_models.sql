@@ -49,6 +49,7 @@ CREATE INDEX ON task_list (workspace_id, priority, created_position, status, del
 -- Tasks without a due date come last in either direction, so each direction has an index of its own.
 CREATE INDEX ON task_list (workspace_id, coalesce(due_at, 'infinity'), created_position, status, deleted);
 CREATE INDEX ON task_list (workspace_id, coalesce(due_at, '-infinity'), created_position, status, deleted);
+CREATE INDEX ON task_list (workspace_id, created_position) WHERE deleted;
 CREATE INDEX ON task_list USING gin (terms);
 CREATE INDEX ON task_list USING gin (words);
 
