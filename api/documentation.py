@@ -91,7 +91,6 @@ HEADERS: Final[Mapping[str, Header]] = {
     "WWW-Authenticate": Header(str, "`Bearer`, with an `error` once a token was presented (RFC 6750)."),
     "Preference-Applied": Header(str, "Which preference of `Prefer` was followed (RFC 7240)."),
     "Accept-Patch": Header(str, "The media types that a PATCH may have."),
-    "Preference-Applied": Header(str, "Which preference of `Prefer` was followed (RFC 7240)."),
 }
 _EVERYWHERE: Final = ("X-Request-Id",)
 _OF_STATUS: Final[Mapping[int, tuple[str, ...]]] = {

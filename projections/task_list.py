@@ -266,18 +266,15 @@ def _conditions(workspace_id: UUID, query: TaskQuery) -> tuple[Conditions, dict[
 
 def _near(order: _Order, query: TaskQuery) -> Conditions:
     """Of a range of what is sorted by, what the order's index can begin and end with. The filters are the last word."""
-    if query.priority and shown == "priority":
+    shown = order.shown.as_string()
+    if shown == "priority" and query.priority:
         ranks = [PRIORITY_RANK[each] for each in query.priority]
         return [SQL("priority BETWEEN {} AND {}").format(min(ranks), max(ranks))]
-    ranges = {"created_at": (query.created_from, query.created_before), "due_at": (query.due_from, query.due_before)}
-    names = {"created_at": ("created_from", "created_before"), "due_at": ("due_from", "due_before")}
-    shown = order.shown.as_string()
-    if shown not in ranges:
-        return []
+    bounds = {"created_at": ("created_from", "created_before"), "due_at": ("due_from", "due_before")}.get(shown, ())
     return [
-        SQL("{key} {comparison} {value}").format(key=order.key, comparison=SQL(comparison), value=Placeholder(name))
-        for comparison, name, value in zip((">=", "<"), names[shown], ranges[shown], strict=True)
-        if value is not None
+        SQL("{key} {comparison} {value}").format(key=order.key, comparison=comparison, value=Placeholder(name))
+        for comparison, name in zip((SQL(">="), SQL("<")), bounds, strict=False)
+        if getattr(query, name) is not None
     ]
 
 

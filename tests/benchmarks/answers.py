@@ -36,8 +36,8 @@ def measure(bench: Bench, generator: LoadGenerator, plan: Plan) -> list[Figure]:
         user, task_id = register(api), uuid7()
         place = (user.workspace_id, user.principal_id)
         with bench.background(settings), Progress(settings) as progress:
-            fill(settings, _worst_tasks(place, plan.hostile_tasks))
-            fill(settings, _worst_history(task_id, place, plan.hostile_events))
+            fill(settings, _worst_tasks(place, plan.wide_tasks))
+            fill(settings, _worst_history(task_id, place, plan.long_events))
             progress.wait(300.0)
         before = resident_mb(api.working_pid)
         with api.connect() as client:
@@ -55,9 +55,9 @@ def measure(bench: Bench, generator: LoadGenerator, plan: Plan) -> list[Figure]:
         grown = resident_mb(api.working_pid) - before
     told = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in sizes.items())
     how = (
-        f"the largest answer of each list, read to its end, over {plan.hostile_tasks} tasks with the longest of everything "
+        f"the largest answer of each list, read to its end, over {plan.wide_tasks} tasks with the longest of everything "
         "and one "
-        f"with {plan.hostile_events} descriptions of 64 KiB in signs that JSON spells with six characters: {told} MB; "
+        f"with {plan.long_events} descriptions of 64 KiB in signs that JSON spells with six characters: {told} MB; "
         f"the process grew by {grown:.0f} MB"
     )
     return [Figure("largest_answer_mb", max(sizes.values()) / 1e6, how)]
