@@ -15,6 +15,7 @@ from litestar import Request
 from litestar.types import Receive
 
 from api.errors import BadRequest
+from domain.text import unstorable
 from infrastructure.settings import Settings
 
 T = TypeVar("T")
@@ -207,8 +208,8 @@ def _require_single(value: Any, pointer: str = "") -> None:
 
 def _require_storable(value: Any, pointer: str = "") -> None:
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise BadRequest(400, "text_not_storable", "text may not contain U+0000 or lone surrogates", pointer)
+        if found := unstorable(value):
+            raise BadRequest(400, "text_not_storable", f"text may not contain {found}", pointer)
     elif isinstance(value, dict):
         for name, member in value.items():
             _require_storable(member, pointer + _token(name))

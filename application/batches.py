@@ -21,7 +21,7 @@ from application.ports import Append, EventStore, IdempotencyKey
 from application.receipts import EarlierRefusal, Receipt, refusal_start, replayed
 from domain.task_commands import CreateTask, TaskCommand
 
-AT_ONCE: Final = 12
+AT_ONCE: Final = 8
 """Commands of one batch that are under way together: enough to share a flush, few enough that what they cost between two turns
 of the event loop is a millisecond or two."""
 

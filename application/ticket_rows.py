@@ -13,6 +13,7 @@ from application.ticket_text import shown
 from application.ticket_times import EARLIEST, LEEWAY, Readings, in_order_of_time
 from domain.errors import DomainError
 from domain.task_values import Priority, accepted_attributes
+from domain.text import unstorable
 
 CASE_MAX_CHARACTERS: Final = 255
 RESOURCE_MAX_CHARACTERS: Final = 200
@@ -214,9 +215,6 @@ def _storable(text: str, column: str, longest: int) -> str:
     """The text, if a name can be made of it: ids are derived from it before the domain sees any of it."""
     if len(text) > longest:
         raise _Wrong(column, f"more than {longest} characters")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise _Wrong(column, "a lone surrogate, which is no text") from None
+    if found := unstorable(text):
+        raise _Wrong(column, f"{found}, which is no text")
     return text

@@ -50,9 +50,9 @@ def read_head(head: bytes) -> tuple[int, dict[bytes, bytes]]:
 class Connection:
     """One blocking keep-alive connection. Raises NotMeasured where the server closes it or is silent for 15 s."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, seconds: float = ANSWER_SECONDS) -> None:
         self._host = f"{host}:{port}"
-        self._socket = socket.create_connection((host, port), timeout=ANSWER_SECONDS)
+        self._socket = socket.create_connection((host, port), timeout=seconds)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
 
