@@ -7,11 +7,13 @@ behind the table ever sees a path that was not decided on here.
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from inspect import iscoroutinefunction, signature
+from typing import Any, Final, get_type_hints
 
+from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 from litestar.routes.base import BaseRoute
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Send
 
 from api.body import ACCEPT_PATCH
 
@@ -37,7 +39,37 @@ class Registered:
         self.is_json: bool = self.handler.opt.get(NOT_JSON) is not True
         self.limited_as: str = self.handler.opt.get(LIMITED_AS, "")
         self.query_names: frozenset[str] = self.handler.opt.get(QUERY_NAMES, frozenset())
-        self.serve: ASGIApp = route.handle  # type: ignore[assignment]  # serves HTTP only
+        self.serve: ASGIApp = _short_way(self.handler) or route.handle  # type: ignore[assignment]  # serves HTTP only
+
+
+def _short_way(handler: HTTPRouteHandler) -> ASGIApp | None:
+    """How to serve a route whose handler takes the request alone and gives a ready ASGI response; None for any other.
+
+    There Litestar would find nothing to do, which costs a quarter of what a hot read spends here. Whatever was registered
+    around a handler (guards, hooks, dependencies, middleware, a cache) makes it go Litestar's way.
+    """
+    function = handler.fn
+    hints = get_type_hints(function)
+    around = (
+        handler.resolve_guards(),
+        handler.resolve_before_request(),
+        [layer for layer in handler.ownership_layers if getattr(layer, "after_request", None)],
+        handler.resolve_after_response(),
+        handler.resolve_middleware(),
+        handler.resolve_dependencies(),
+        handler.cache,
+    )
+    if any(around) or [*signature(function).parameters] != ["request"] or hints.get("return") != ASGIApp:
+        return None
+    if not iscoroutinefunction(function):
+        return None
+    request_class = handler.resolve_request_class()
+
+    async def serve(scope: Any, receive: Receive, send: Send) -> None:
+        answer = await function(request_class(scope, receive, send))
+        await answer(scope, receive, send)
+
+    return serve
 
 
 class Place:
