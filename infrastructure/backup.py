@@ -49,6 +49,8 @@ def backup(database_url: str, file: Path, *, overwrite: bool = False) -> Backup:
     nothing to back up, and for whatever pg_dump complains of.
     """
     started = time.monotonic()
+    if file.is_dir():
+        raise ConfigurationError(f"{file} is a folder: name a file in it")
     if file.exists() and not overwrite:
         raise ConfigurationError(f"{file} exists: choose another name, or say --overwrite")
     draft = file.with_name(f".{file.name}.{os.getpid()}")

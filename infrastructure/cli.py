@@ -102,7 +102,7 @@ def verify(as_json: bool, read_models: bool) -> None:
 
 
 @taskmaster.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Take the place of a file of that name.")
 def backup(file: Path, overwrite: bool) -> None:
     """Write accounts, logs and read models to FILE, as they are at one moment, while everything goes on."""
@@ -112,7 +112,7 @@ def backup(file: Path, overwrite: bool) -> None:
 
 
 @taskmaster.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Give up what the database holds now.")
 def restore(file: Path, replace: bool) -> None:
     """Put the backup FILE into the database, in a new epoch, and check every hash. Stop the API and the workers before."""

@@ -7,6 +7,7 @@ A read model with parked or held events, or one that is being rebuilt, is not co
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ import redis
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.checkpoint_rows import read_checkpoints
+from infrastructure.event_rows import TaskRecord
 from infrastructure.hot_store import HotStore, parked_as
 from infrastructure.log_source import PostgresLogSource, Reconnecting
 from infrastructure.postgres import connect_sync, log_schema
@@ -81,7 +83,8 @@ def _verify_projection(
         return ReadModelFinding(projection.name, found[0].position if found else None, not_compared=why)
     served = found[0]
     _make_beside(connection, projection, serving)
-    built = _build(Projector(TableStore(_Held(connection), [projection]), ChangeReader(source)), served.position, connection)
+    store = TableStore(_Held(connection), [projection])
+    built = _build(store, Projector(store, ChangeReader(_UpTo(source, served.position))), connection)
     if built < served.position:
         return ReadModelFinding(projection.name, served.position, not_compared=f"the log cannot be read beyond {built}")
     differing, example = 0, None
@@ -115,18 +118,33 @@ def _make_beside(connection: Connection, projection: TableProjection, serving: s
     )
 
 
-def _build(projector: Projector, until: int, connection: Connection | None = None) -> int:
-    """Advance to exactly that position, or to where the log cannot be read on; returns where it ended."""
-    done = 0
-    try:
-        while done < until and (taken := projector.advance(min(BATCH, until - done))):
-            done += taken
+class _UpTo:
+    """The log as it was at a position: `until` bounds what is shown of it."""
+
+    def __init__(self, source: PostgresLogSource, until: int = 0) -> None:
+        self._source = source
+        self.until = until
+        self.documents_at = source.documents_at
+        self.identity = source.identity
+        self.hash_at = source.hash_at
+
+    def events_after(self, position: int, limit: int) -> list[TaskRecord]:
+        """See `LogSource.events_after`."""
+        return [record for record in self._source.events_after(position, limit) if record.position <= self.until]
+
+    def head(self) -> int:
+        """See `LogSource.head`."""
+        return min(self.until, self._source.head())
+
+
+def _build(store: TableStore | HotStore, projector: Projector, connection: Connection | None = None) -> int:
+    """Advance to where the log that the projector reads ends, or cannot be read on; returns the position."""
+    with suppress(Hold):
+        while projector.advance(BATCH):
             if connection:
                 # A batch limits how long its transaction may idle; this one goes on.
                 connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-    except Hold:
-        pass
-    return done
+    return store.checkpoints()[0].position
 
 
 _EITHER_WAY = """
@@ -170,12 +188,14 @@ def _compare_hot(client: redis.Redis, connection: Reconnecting, log_name: str, s
         return ReadModelFinding(HOT, served.position, not_compared=why)
     _forget(client, connection, log_name)
     beside.begin(source.identity())
-    projector = Projector(beside, ChangeReader(source))
+    bounded = _UpTo(source)
+    projector = Projector(beside, ChangeReader(bounded))
     ours, theirs = HotKeys(log_name, GENERATION).prefix, HotKeys(log_name, served.generation).prefix
     suspects: set[str] | None = None
     done = 0
     for _ in range(ROUNDS):
-        done += _build(projector, serving.checkpoints()[0].position - done)
+        bounded.until = serving.checkpoints()[0].position
+        done = _build(beside, projector)
         before = serving.checkpoints()[0].position
         found = suspects if suspects is not None else {*_names(client, ours), *_names(client, theirs)}
         suspects = {name for name in found if _value(client, ours + name) != _value(client, theirs + name)}

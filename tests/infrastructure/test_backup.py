@@ -176,6 +176,9 @@ def test_a_place_that_cannot_be_written_is_one_line(run: Run, log_url: str, tmp_
     code, output, errors = run(f"backup {tmp_path / 'none-there' / 'a'}", DATABASE_URL=log_url)
     assert (code, output, errors.count("\n")) == (2, "", 1)
     assert "No such file or directory" in errors
+    for command in (f"backup {tmp_path}", f"restore {tmp_path} --replace"):
+        code, output, errors = run(command, DATABASE_URL=log_url)
+        assert (code, output, errors.count("\n")) == (2, "", 1)
 
 
 def test_a_newer_releases_backup_says_so(run: Run, log_url: str, empty_database_url: str, tmp_path: Path) -> None:

@@ -1,0 +1,21 @@
+"""The README's table of settings is the one that the code gives."""
+
+import re
+
+import msgspec
+
+from infrastructure.settings import VARIABLES, Settings
+from infrastructure.settings_table import settings_table
+from tests.architecture.source_tree import ROOT
+
+
+def test_the_readme_shows_every_setting_with_its_default_and_meaning() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert settings_table() in readme, "bring it up to date: python -m infrastructure.settings_table README.md"
+
+
+def test_the_readme_names_no_setting_that_there_is_not() -> None:
+    named = set(re.findall(r"TASKMASTER_[A-Z_]+[A-Z]", (ROOT / "README.md").read_text()))
+    known = {*VARIABLES.values(), *(f"{variable}_FILE" for variable in VARIABLES.values())}
+    assert named - known - {"TASKMASTER_HISTORIES"} == set()
+    assert len(VARIABLES) == len(msgspec.structs.fields(Settings))
