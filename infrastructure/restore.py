@@ -67,7 +67,7 @@ def _check_is_backup(tools: PostgresTools, file: Path) -> None:
     try:
         contents = tools.run("pg_restore", "--list", str(file), connected=False)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{file} is no backup: {error}") from None
+        raise ConfigurationError(f"{file} cannot be read as a backup for this server: {error}") from None
     if f"SCHEMA - {CONTROL_SCHEMA}" not in contents:
         raise ConfigurationError(f"{file} is a backup of another database: it has no schema {CONTROL_SCHEMA!r}")
 

@@ -16,7 +16,6 @@ import redis
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.checkpoint_rows import read_checkpoints
-from infrastructure.event_rows import TaskRecord
 from infrastructure.hot_store import HotStore, parked_as
 from infrastructure.log_source import PostgresLogSource, Reconnecting
 from infrastructure.postgres import connect_sync, log_schema
@@ -24,9 +23,10 @@ from infrastructure.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
 from infrastructure.table_store import TableProjection, TableStore
 from projections import HOT, TABLES
-from projections.changes import ChangeReader
+from projections.changes import ChangeReader, ForeignEvent
 from projections.engine import Checkpoint, Hold, Incomplete, Moved, Projector
 from projections.hot_tasks import HotKeys
+from projections.task_document import TaskRecord
 
 BATCH = 1_000
 KEYS_A_CALL = 500
@@ -128,7 +128,7 @@ class _UpTo:
         self.identity = source.identity
         self.hash_at = source.hash_at
 
-    def events_after(self, position: int, limit: int) -> list[TaskRecord]:
+    def events_after(self, position: int, limit: int) -> list[TaskRecord | ForeignEvent]:
         """See `LogSource.events_after`."""
         return [record for record in self._source.events_after(position, limit) if record.position <= self.until]
 

@@ -14,6 +14,7 @@ from infrastructure.verify_read_models import ReadModelFinding, verify_read_mode
 from projections import ALL, HOT
 from tests.infrastructure.command_line import Run
 from tests.log_world import ELSEWHERE, World, number
+from tests.projections.test_waiting import foreign
 
 
 @pytest.fixture
@@ -118,6 +119,15 @@ def test_what_is_written_and_projected_meanwhile_is_no_difference(projected: Wor
     finally:
         ended.set()
         writer.join()
+
+
+def test_foreign_events_at_the_end_and_in_between_are_no_difference(projected: World) -> None:
+    for task in (50, 51):
+        foreign(projected)
+        projected.record(number(task), TaskCreated(title="after a foreign one"))
+    foreign(projected)
+    projected.project()
+    assert {(each.position, each.differing) for each in findings(projected).values()} == {(projected.head(), 0)}
 
 
 def test_what_cannot_be_compared_says_why(projected: World) -> None:
