@@ -165,7 +165,8 @@ async def _entries_or_news(request: AnyRequest, query: Query, wanted: tuple[Plac
         left = until - monotonic()
         if entries.items or left <= 0 or resources(request).draining:
             return entries
-        await log.news.news(workspace, max(entries.position, after.position), left)
+        if not await log.news.news(workspace, max(entries.position, after.position), left):
+            return entries
         wait = Wait()
 
 

@@ -107,6 +107,9 @@ async def _task_as_of(request: AnyRequest, task_id: UUID, query: dict[str, list[
         raise no_such_task()
     if place is not None:
         await store.require_place(place, "as_of")
+    if (minimum := one(query, "min_position")) is not None:
+        # The log itself is read, so whatever it has reached is in the answer.
+        await store.require_place(place_of(minimum, "min_position"), "min_position")
     if moment.instant is not None and await store.is_in_the_future(moment.instant):
         detail = "as_of lies in the future: what will have happened by then is not known"
         raise InvalidValue("instant_in_the_future", detail, "as_of")

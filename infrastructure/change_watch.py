@@ -32,13 +32,16 @@ class ChangeWatch:
         self._waiting: dict[UUID, set[asyncio.Future[None]]] = {}
         self._number = 0
         self._looked = 0
+        self._is_closed = False
         self._job: asyncio.Task[None] | None = None
 
-    async def news(self, workspace_id: UUID, since: int, seconds: float) -> None:
-        """Until the workspace may have entries after position `since`, so many seconds have passed, or too many wait
-        already."""
-        if self._number >= MOST_WAITING:
-            return
+    async def news(self, workspace_id: UUID, since: int, seconds: float) -> bool:
+        """Until the workspace may have entries after position `since`, or so many seconds have passed.
+
+        Whether waiting goes on making sense: not when too many wait already, nor when the process ends.
+        """
+        if self._is_closed or self._number >= MOST_WAITING:
+            return False
         if self._job is None or self._job.done():
             self._looked = since
             self._job = asyncio.create_task(self._watch(), name="change watch")
@@ -46,7 +49,7 @@ class ChangeWatch:
             # What came in between was looked at for others. Not at once: a history that was rebuilt may stand behind for a
             # while.
             await asyncio.sleep(min(seconds, _PAUSE_SECONDS))
-            return
+            return True
         news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(workspace_id, set()).add(news)
         self._number += 1
@@ -57,10 +60,11 @@ class ChangeWatch:
         finally:
             self._number -= 1
             self._forget(workspace_id, news)
+        return not self._is_closed
 
     async def close(self) -> None:
         """Wake everybody: the process ends."""
-        self._number = MOST_WAITING
+        self._is_closed = True
         if self._job is not None:
             self._job.cancel()
             with suppress(asyncio.CancelledError):
