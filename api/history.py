@@ -163,7 +163,7 @@ async def _entries_or_news(request: AnyRequest, query: Query, wanted: tuple[Plac
     while True:
         entries = await log.reads.changes(workspace, after, room, wait, with_tasks)
         left = until - monotonic()
-        if entries.items or left <= 0 or resources(request).draining:
+        if entries.items or left <= 0 or resources(request).draining.begun:
             return entries
         if not await log.news.news(workspace, max(entries.position, after.position), left):
             return entries

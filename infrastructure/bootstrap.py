@@ -82,7 +82,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         accounts_pool = await _open_pool(stack, settings, CONTROL_SCHEMA, ACCOUNT_CONNECTIONS)
         store = PostgresAccountStore(accounts_pool)
-        logs = {settings.log_name: await _open_log(stack, settings, settings.log_name, accounts_pool)}
+        draining = Draining(settings.drain_file)
+        draining.start()
+        stack.push_async_callback(draining.stop)
+        logs = {settings.log_name: await _open_log(stack, settings, settings.log_name, accounts_pool, draining)}
         keys = KeyRing(settings.secret_key, settings.previous_secret_key)
         verifier = TokenVerifier(keys)
         revocations = RevocationWatch(
@@ -105,9 +108,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 timedelta(seconds=settings.refresh_token_seconds),
             ),
         )
-        draining = Draining(settings.drain_file)
-        draining.start()
-        stack.push_async_callback(draining.stop)
         resources = Resources(settings, logs, accounts, verifier, revocations, accounts_pool, draining)
         resources.limits = await _open_limits(stack, settings)
         yield resources
@@ -121,7 +121,9 @@ async def _open_limits(stack: AsyncExitStack, settings: Settings) -> Limits:
     return Limits(limiter, budgets_of(settings), settings.secret_key)
 
 
-async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accounts_pool: AsyncPool) -> LogResources:
+async def _open_log(
+    stack: AsyncExitStack, settings: Settings, name: str, accounts_pool: AsyncPool, draining: Draining
+) -> LogResources:
     schema = log_schema(name)
     reads_pool = await _open_pool(stack, settings, schema, READ_CONNECTIONS)
     # Without a time-out of its own: the reader's patience is the better one.
@@ -159,7 +161,7 @@ async def _open_log(stack: AsyncExitStack, settings: Settings, name: str, accoun
     log.batches = BatchHandler(store, handler, members_of)
     log.batch_turns = BatchTurns(settings.max_waiting_batch_bytes)
     log.heads, log.positions = heads, positions
-    log.news = ChangeWatch(reads_pool, positions)
+    log.news = ChangeWatch(reads_pool, positions, draining)
     stack.push_async_callback(log.news.close)
     return log
 

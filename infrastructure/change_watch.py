@@ -13,6 +13,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from infrastructure.applied_positions import AppliedPositions
+from infrastructure.draining import Draining
 from infrastructure.postgres import AsyncPool
 
 logger = logging.getLogger("taskmaster.reads")
@@ -26,9 +27,10 @@ _PAUSE_SECONDS = 0.02
 class ChangeWatch:
     """Wakes who waits for changes. One for each log of a process, used on its event loop only."""
 
-    def __init__(self, pool: AsyncPool, positions: AppliedPositions) -> None:
+    def __init__(self, pool: AsyncPool, positions: AppliedPositions, draining: Draining) -> None:
         self._pool = pool
         self._positions = positions
+        self._draining = draining
         self._waiting: dict[UUID, set[asyncio.Future[None]]] = {}
         self._number = 0
         self._looked = 0
@@ -87,6 +89,10 @@ class ChangeWatch:
     async def _watch(self) -> None:
         while self._waiting or self._number:
             await self._positions.wait_for((_HISTORY,), self._looked + 1, _LOOK_SECONDS)
+            if self._draining.begun:
+                self._is_closed = True
+                self._wake(list(self._waiting))
+                return
             since = self._positions.now
             try:
                 await self._look()

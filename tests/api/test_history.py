@@ -1,14 +1,18 @@
 """Histories, the feed of changes, and tasks as they were: nothing skipped, nothing invented, nobody else's."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from domain.task_events import TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRenamed, TaskStarted
-from tests.api_world import ROOT, Api, User, World, problem
+from infrastructure.settings import Settings
+from tests.api_world import ROOT, Api, User, World, problem, serving
 
 LIFE: tuple[TaskEvent, ...] = (TaskCreated("one"), TaskRenamed("two", reason="clearer"), TaskStarted(), TaskCompleted())
 
@@ -140,6 +144,18 @@ def test_who_waits_for_changes_is_answered_when_there_are_some(user: User, world
     assert item["task_id"] == str(task)
 
 
+def test_who_waits_for_changes_is_sent_home_when_the_process_is_about_to_stop(api_settings: Settings, tmp_path: Path) -> None:
+    with serving(msgspec.structs.replace(api_settings, drain_file=str(tmp_path / "drain"))) as api:
+        user = api.register("waiter")
+        user.task()
+        api.catch_up()
+        after = user.get("/changes").json()["next_cursor"]
+        waiting = api.begin(api.build("GET", f"{ROOT}/changes?after={after}", headers=user.headers | {"Prefer": "wait=30"}))
+        api.run(asyncio.sleep(0))
+        (tmp_path / "drain").touch()
+        assert waiting.result(15).json() == {"items": [], "next_cursor": after, "has_more": False}
+
+
 def test_who_waits_for_changes_in_vain_gets_an_empty_answer(user: User) -> None:
     user.task()
     user.api.catch_up()
@@ -186,6 +202,9 @@ def test_an_as_of_cursor_is_held_against_the_event_that_it_was_given_for(user: U
     assert user.get(f"/tasks/{task}?as_of={record.position}.{digits}").json()["title"] == "one"
     other = f"{int(digits, 16) ^ 1:08x}"
     problem(user.get(f"/tasks/{task}?as_of={record.position}.{other}"), 409, "another_history", "as_of")
+    for least, status, code in ((record.position, 200, None), (user.api.head() + 1, 422, "position_in_the_future")):
+        answer = user.get(f"/tasks/{task}?version=1&min_position={least}")
+        assert (answer.status_code, answer.json().get("code")) == (status, code)
     for spelling in (f"{record.position}.", f"{record.position}.{digits[:7]}", f"{record.position}.{digits.upper()}x"):
         problem(user.get(f"/tasks/{task}?as_of={spelling}"), 400, "invalid_parameter", "as_of")
 
