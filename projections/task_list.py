@@ -196,12 +196,19 @@ def _in_order(order: _Order, conditions: Conditions) -> Composed:
 
 
 def _first_rows(order: _Order, near: Conditions, filters: Conditions) -> Composed:
-    """Those that fit among the next LOOK rows in order."""
+    """Those that fit among the next LOOK rows in order; the key has a name, so that the order is known outside as well."""
     return SQL(
-        f"SELECT {_BODY}, {{shown}} AS shown, {{key}} AS key "
-        "FROM (SELECT * FROM task_list WHERE {near} ORDER BY {order} LIMIT %(look)s) task_list "
-        "WHERE {filters} ORDER BY {order} LIMIT %(rows)s + 1"
-    ).format(shown=order.shown, key=order.key or _NOTHING, near=_all(near), filters=_all(filters), order=order.sql())
+        f"SELECT {_BODY}, {{shown}} AS shown, key "
+        "FROM (SELECT *, {key} AS key FROM task_list WHERE {near} ORDER BY {order} LIMIT %(look)s) task_list "
+        "WHERE {filters} ORDER BY {by_key} LIMIT %(rows)s + 1"
+    ).format(
+        shown=order.shown,
+        key=order.key or _NOTHING,
+        near=_all(near),
+        filters=_all(filters),
+        order=order.sql(),
+        by_key=SQL("created_position {d}" if order.key is None else "key {d}, created_position {d}").format(d=order.direction),
+    )
 
 
 def _gathered(order: _Order, conditions: Conditions) -> Composed:
