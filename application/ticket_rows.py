@@ -13,7 +13,7 @@ from application.ticket_text import shown
 from application.ticket_times import EARLIEST, LEEWAY, Readings, in_order_of_time
 from domain.errors import DomainError
 from domain.task_values import Priority, accepted_attributes
-from domain.text import unstorable
+from domain.text import line
 
 CASE_MAX_CHARACTERS: Final = 255
 RESOURCE_MAX_CHARACTERS: Final = 200
@@ -90,33 +90,31 @@ class RowReader:
         rows: list[TicketRow] = []
         rejected: list[Rejection] = []
         self.notices = []
-        for line, row in cells:
+        for number, row in cells:
             try:
-                rows.append(self._row(line, row))
+                rows.append(self._row(number, row))
             except _Wrong as wrong:
-                rejected.append(Rejection(line, wrong.column, str(wrong)))
-            self._note_rows_inside(line, row)
+                rejected.append(Rejection(number, wrong.column, str(wrong)))
+            self._note_rows_inside(number, row)
         return in_order_of_time(rows), rejected
 
-    def _row(self, line: int, cells: Sequence[str]) -> TicketRow:
+    def _row(self, number: int, cells: Sequence[str]) -> TicketRow:
         columns = self._mapping.columns
-        case = _storable(_text(cells[self._case]), columns.case, CASE_MAX_CHARACTERS)
-        if not case:
-            raise _Wrong(columns.case, "no case")
+        case = _named(_text(cells[self._case]), columns.case, "ticket", CASE_MAX_CHARACTERS)
         first, second = self._readings(cells)
         resource = "" if self._resource is None else _text(cells[self._resource])
         return TicketRow(
-            line=line,
+            line=number,
             case=case,
             activity=self._known_activity(cells),
             at=first,
-            resource=_storable(resource, columns.resource, RESOURCE_MAX_CHARACTERS),
+            resource=_named(resource, columns.resource, "resource", RESOURCE_MAX_CHARACTERS) if resource else "",
             values=self._ticket_values(cells),
             attributes=self._row_attributes(cells),
             other=None if second == first else second,
         )
 
-    def _note_rows_inside(self, line: int, cells: Sequence[str]) -> None:
+    def _note_rows_inside(self, number: int, cells: Sequence[str]) -> None:
         """Two stray quotes may make one field of what were several rows, and the text is well-formed."""
         for index, cell in enumerate(cells):
             if "\n" not in cell and "\r" not in cell:
@@ -125,7 +123,7 @@ class RowReader:
                 inside = inner.split(self._mapping.delimiter)
                 if len(inside) > max(self._time, *self._activity) and self._reads_as_row(inside):
                     reason = f"a line inside this field reads as a row of its own, {shown(inner)}: are its quotes right?"
-                    self.notices.append(Rejection(line, self._names[index], reason))
+                    self.notices.append(Rejection(number, self._names[index], reason))
                     break
 
     def _reads_as_row(self, cells: Sequence[str]) -> bool:
@@ -211,10 +209,9 @@ def _text(cell: str) -> str:
     return cell.strip() if cell.isascii() else unicodedata.normalize("NFC", cell.strip())
 
 
-def _storable(text: str, column: str, longest: int) -> str:
-    """The text, if a name can be made of it: ids are derived from it before the domain sees any of it."""
-    if len(text) > longest:
-        raise _Wrong(column, f"more than {longest} characters")
-    if found := unstorable(text):
-        raise _Wrong(column, f"{found}, which is no text")
-    return text
+def _named(text: str, column: str, what: str, longest: int) -> str:
+    """The text, if a name can be made of it: ids are derived from it, and people see it, before the domain does."""
+    try:
+        return line(text, what, longest)
+    except DomainError as refusal:
+        raise _Wrong(column, refusal.message) from None

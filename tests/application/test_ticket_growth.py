@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from application.ports import Append
@@ -16,7 +16,7 @@ from application.ticket_mapping_file import read_mapping
 from application.ticket_recognition import RecordedStep
 from application.ticket_rows import RowReader
 from domain.task import evolve
-from domain.task_events import TaskEvent
+from domain.task_events import TaskActivityLogged, TaskEvent
 from tests.importing import MAPPING, OWNER, SECRET, WORKSPACE
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -95,7 +95,8 @@ def test_an_export_that_grew_ends_where_one_import_of_it_would(seed: int, border
 
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 10**6), st.sets(st.integers(0, 29)), st.randoms(use_true_random=False))
-def test_the_whole_after_any_part_of_it_is_complete_and_again_adds_nothing(
+@example(1373, {0, 1, 5, 17}, random.Random(1))
+def test_the_whole_after_any_part_of_it_is_complete_and_ends_in_adding_nothing(
     seed: int, part: set[int], order: random.Random
 ) -> None:
     rows = _history(seed)
@@ -104,7 +105,10 @@ def test_the_whole_after_any_part_of_it_is_complete_and_again_adds_nothing(
     whole = log.take(rows)
     order.shuffle(rows)
     again = log.take(rows)
-    assert again.appends == []
-    assert len(again.rejected) == len(whole.rejected)
+    # Without the rows that came too late, the present may have refused one that the file allows: by now it is late itself.
+    assert {type(new.event) for append in again.appends for new in append.events} <= {TaskActivityLogged}
+    assert len(again.appends) == len(whole.rejected) - len(again.rejected)
+    order.shuffle(rows)
+    assert log.take(rows).appends == []
     versions = [[version for version, _, _ in events] for events in log.events().values()]
     assert all(each == list(range(1, len(each) + 1)) for each in versions)

@@ -128,7 +128,7 @@ def test_where_the_first_row_is_refused_the_next_one_creates_the_task() -> None:
 @pytest.mark.parametrize(
     ("bad", "column", "reason"),
     [
-        (row("", "Open", "2020-01-01"), "Ticket", "no case"),
+        (row("", "Open", "2020-01-01"), "Ticket", "The ticket may not be blank."),
         (row("7", "Open", ""), "When", "no time"),
         (row("7", "Open", "yesterday"), "When", "'yesterday' is not a time as the mapping describes it"),
         (row("7", "Open", "\x1b[31m" + "x" * 99), "When", f"'\\x1b[31m{'x' * 55}'… is not a time as the mapping describes it"),
@@ -137,9 +137,10 @@ def test_where_the_first_row_is_refused_the_next_one_creates_the_task() -> None:
         (row("7", "Open", "2026-11-01T00:05:01Z"), "When", "the time '2026-11-01T00:05:01Z' lies in the future"),
         (row("7", "Shut", "2020-01-01"), "Step", "unknown activity 'Shut'"),
         (row("7", "Open", "2020-01-01", severity="9"), "Severity", "unknown priority '9'; the mapping knows '1', '2'"),
-        (row("x" * 256, "Open", "2020-01-01"), "Ticket", "more than 255 characters"),
-        (row("7", "Open", "2020-01-01", "\udce4"), "Who", "a lone surrogate, which is no text"),
-        (row("7", "Open", "2020-01-01", "x" * 201), "Who", "more than 200 characters"),
+        (row("x" * 256, "Open", "2020-01-01"), "Ticket", "The ticket may have 255 characters."),
+        (row("7", "Open", "2020-01-01", "\udce4"), "Who", "The resource holds a lone surrogate."),
+        (row("7", "Open", "2020-01-01", "Ann\u202e"), "Who", "The resource may not hold the character U+202E."),
+        (row("7", "Open", "2020-01-01", "x" * 201), "Who", "The resource may have 200 characters."),
     ],
 )
 def test_a_row_that_cannot_be_read_is_rejected_with_its_line_column_and_reason(
