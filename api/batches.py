@@ -91,13 +91,15 @@ async def batch_tasks(request: AnyRequest) -> ASGIApp:
     """POST /tasks/batch."""
     body = await read_body(request, resources(request).settings.max_batch_bytes)
     log = log_of(request)
+    context = command_context(request, body)
+    if context.if_match is not None:
+        raise BadRequest(400, "invalid_if_match", "a batch has `if_match` with each of its commands", "If-Match")
     async with log.batch_turns.turn(principal(request).workspace_id, len(body)):
         if len(body) <= _DECODED_AT_ONCE:
             batch = decode_command(body, Batch)
         else:
             batch = await asyncio.to_thread(decode_command, body, Batch)
         await charge_items(request, len(batch.commands))
-        context = command_context(request, body)
         answer = await log.batches.handle([_entry(item) for item in batch.commands], context, _rendered)
     results = [_result(index, outcome) for index, outcome in enumerate(answer.outcomes)]
     headers = ((b"idempotency-replayed", b"true"),) if answer.replayed else ()

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from application.ports import (
     Append,
     Appended,
@@ -74,7 +76,7 @@ class InMemoryEventStore:
     async def find_receipts(self, workspace_id: UUID, principal_id: UUID, keys: Sequence[str]) -> dict[str, Appended]:
         """See `EventStore.find_receipts`."""
         known = {key: self._receipts.get((workspace_id, principal_id, key)) for key in keys}
-        return {key: found[1] for key, found in known.items() if found}
+        return {key: msgspec.structs.replace(found[1], replayed=True) for key, found in known.items() if found}
 
     async def head(self) -> int:
         """See `EventStore.head`."""

@@ -154,3 +154,10 @@ def test_members_are_looked_up_once_for_all_its_commands(world: World, monkeypat
     answer = send(world.ada, *commands)
     assert [result["status"] for result in answer.json()["results"]] == [201, 422] * 20
     assert asked == [world.ada.workspace_id]
+
+
+def test_a_condition_on_the_whole_batch_is_refused_instead_of_ignored(world: World) -> None:
+    task = world.ada.task()
+    answer = world.ada.post("/tasks/batch", {"commands": [of(task, "start")]}, headers={"If-Match": '"v1"'})
+    problem(answer, 400, "invalid_if_match", "If-Match")
+    assert len(world.api.events(task)) == 1

@@ -220,3 +220,26 @@ def test_a_retry_of_a_creation_under_a_chosen_id_brings_the_receipt_back(world: 
     body, key = {"title": "Ship it", "task_id": str(uuid4())}, {"Idempotency-Key": uuid4().hex}
     first, again = (world.ada.post("/tasks", body, headers=key) for _ in range(2))
     assert (first.status_code, again.status_code, again.content) == (201, 201, first.content)
+
+
+def test_a_refusal_says_at_which_position_of_the_task_it_was_decided(world: World) -> None:
+    task = world.ada.task()
+    done = world.ada.post(f"/tasks/{task}/complete").json()["position"]
+    world.ada.task()
+    for refused in (
+        world.ada.post(f"/tasks/{task}/cancel"),
+        world.ada.post(f"/tasks/{task}/rename", {"title": "x"}, headers={"If-Match": '"v9"'}),
+        world.ada.post(f"/tasks/{task}/complete", headers={"If-Match": '"v1"'}),
+    ):
+        assert (refused.status_code, refused.headers["x-position"]) in {(409, str(done)), (412, str(done))}
+
+
+def test_a_refusal_about_what_is_not_there_or_not_mine_says_no_position(world: World) -> None:
+    theirs = world.eve.task()
+    for refused in (
+        world.ada.post(f"/tasks/{theirs}/complete"),
+        world.ada.post(f"/tasks/{uuid4()}/complete"),
+        world.ada.post("/tasks", {"title": "x", "task_id": str(theirs)}),
+    ):
+        assert refused.status_code in {404, 409}
+        assert "x-position" not in refused.headers

@@ -181,3 +181,19 @@ async def test_a_stored_payload_is_the_one_that_was_sent(store: EventStore) -> N
     loaded = await store.load(task)
     assert loaded is not None
     assert loaded.task.title == "a"
+
+
+class TestReceiptsByKey:
+    async def test_those_that_are_remembered_are_found_and_nobody_elses(self, store: EventStore) -> None:
+        first, second, foreign = streams(3)
+        await store.append(an_append(created(first), idempotency=key("a")))
+        answer = await store.append(an_append(created(second), idempotency=key("b", "another request")))
+        await store.append(an_append(created(foreign), idempotency=key("c"), principal_id=BEN))
+        found = await store.find_receipts(WORKSPACE, ANA, ["a", "b", "c", "d"])
+        assert found.keys() == {"a", "b"}
+        assert (found["b"].receipt, found["b"].position, found["b"].replayed) == (answer.receipt, 2, True)
+
+    async def test_the_head_is_the_newest_position(self, store: EventStore) -> None:
+        assert await store.head() == 0
+        await store.append(an_append(*(created(task) for task in streams(3))))
+        assert await store.head() == 3
