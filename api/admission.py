@@ -8,8 +8,7 @@ from api.exchange import Exchange, Header
 from api.requests import AnyRequest
 from application.principal import Principal
 from infrastructure.bootstrap import Resources
-from infrastructure.leases import Lease
-from infrastructure.limiter import Account
+from infrastructure.limit_accounts import Account
 from infrastructure.unavailable import Unavailable
 
 FREE: Final = "free"
@@ -23,14 +22,13 @@ _LEFT: Final = b"ratelimit"
 class _Charged:
     """Who is charged: an account, and the budget of it that is shown."""
 
-    __slots__ = ("account", "client", "policy", "principal", "shown")
+    __slots__ = ("account", "client", "policy", "principal")
 
     def __init__(self, account: Account, client: str, principal: Principal | None = None) -> None:
         self.account = account
         self.client = client
         self.principal = principal
-        self.shown = account.leases[0]
-        self.policy: Header = (b"ratelimit-policy", self.shown.budget.policy.encode())
+        self.policy: Header = (b"ratelimit-policy", account.leases[0].budget.policy.encode())
 
 
 class Admission:
@@ -75,11 +73,7 @@ class Admission:
             exchange.scope["state"]["answer_headers"] = exchange.answer_headers
         if not self._spend(known.account, cost, time.monotonic()):
             return self._wait(exchange, known, cost)
-        lease = known.shown
-        exchange.answer_headers += (
-            known.policy,
-            (_LEFT, b'"%b";r=%d;t=%d' % (lease.name, lease.remaining + lease.left, lease.back)),
-        )
+        exchange.answer_headers += (known.policy, (_LEFT, known.account.left))
         return None
 
     def _meet(self, principal: Principal, client: str, route_class: str) -> _Charged | None:
@@ -107,7 +101,7 @@ class Admission:
     async def _wait(self, exchange: Exchange, known: _Charged, cost: int) -> None:
         assert self._opened is not None  # noqa: S101 - nothing is charged before
         await self._opened.limits.limiter.admit(known.account, cost)
-        exchange.answer_headers += (known.policy, _left(known.shown))
+        exchange.answer_headers += (known.policy, (_LEFT, known.account.left))
 
     def _see_through(self, scope: Any) -> None:
         """Put the client in the place of the proxy that it came through."""
@@ -153,8 +147,4 @@ async def _charge_more(request: AnyRequest, account: Account, cost: int) -> None
     headers: list[Header] = request.scope["state"].get("answer_headers", [])
     headers[:] = [pair for pair in headers if pair[0] not in {_LEFT, b"ratelimit-policy"}]
     await opened.limits.limiter.admit(account, cost)
-    headers += ((b"ratelimit-policy", account.leases[0].budget.policy.encode()), _left(account.leases[0]))
-
-
-def _left(lease: Lease) -> Header:
-    return _LEFT, b'"%b";r=%d;t=%d' % (lease.name, lease.shown, lease.back)
+    headers += ((b"ratelimit-policy", account.leases[0].budget.policy.encode()), (_LEFT, account.left))

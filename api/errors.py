@@ -12,7 +12,7 @@ from api.problem import FieldError, Problem
 from application.command_handler import Contention, NoSuchVersion, PreconditionFailed
 from application.ports import IdempotencyMismatch, LogUnavailable
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, NotPermitted, RuleViolated
-from infrastructure.limiter import Refused
+from infrastructure.limit_accounts import Refused
 from infrastructure.log_places import AheadOfLog, AnotherHistory
 from infrastructure.postgres import is_of_another_release
 from infrastructure.task_reads import NotYetApplied

@@ -7,106 +7,16 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
-import msgspec
 import redis.asyncio
 
-from infrastructure.budgets import Budget
-from infrastructure.leases import Lease
+from infrastructure.limit_accounts import Account, Charge, Refused
 from infrastructure.local_budgets import LocalBudgets
 from infrastructure.redis_budgets import LEND_SECONDS, AnotherMemory, Asked, Decision, RedisAway, RedisBudgets, Settling
 
 MOST_ACCOUNTS: Final = 20_000
 PROBE_SECONDS: Final = 0.25
-PAUSE_SECONDS: Final = 2 * LEND_SECONDS
-"""Whoever asked for nothing for so long is not lent anything at first."""
 
 logger = logging.getLogger(__name__)
-
-
-class Charge(msgspec.Struct, frozen=True):
-    """A budget that applies to a request, and whose it is."""
-
-    budget: Budget
-    owner: str
-
-    @property
-    def key(self) -> str:
-        """Name of the budget and its owner."""
-        return f"{self.budget.name}:{self.owner}"
-
-
-class Refused(Exception):
-    """Over a limit: of which budget, and in how many whole seconds it is worth asking again."""
-
-    def __init__(self, budget: Budget, retry_after: int) -> None:
-        super().__init__(f"the limit {budget.name!r} is {budget.quota} in {budget.seconds} s")
-        self.budget = budget
-        self.retry_after = retry_after
-
-
-class Account:
-    """What one set of budgets has in this process: points lent, a refusal that still holds, and who waits for more."""
-
-    __slots__ = (
-        "asked",
-        "busy_since",
-        "extended_at",
-        "given",
-        "leases",
-        "lendable",
-        "most",
-        "need",
-        "ready",
-        "refused_cost",
-        "refused_until",
-        "refusing",
-        "running",
-    )
-
-    def __init__(self, charges: Sequence[Charge]) -> None:
-        self.leases = [Lease(charge.budget) for charge in charges]
-        self.asked = [Asked(charge.budget, charge.key) for charge in charges]
-        # Where one budget is too small to lend from, the others' points would lapse beside it.
-        self.lendable = min(lease.most for lease in self.leases)
-        self.given = 0
-        self.extended_at = self.busy_since = float("-inf")
-        self.most = min(charge.budget.burst for charge in charges)
-        self.need = 0
-        self.ready = 0
-        self.running: asyncio.Task[None] | None = None
-        self.refusing = charges[0].budget
-        self.refused_cost = 0
-        self.refused_until = 0.0
-
-    def take(self, cost: int, now: float) -> bool | None:
-        """Spend lent points, of every budget or of none (False); nothing is waited for. None says that they are running low."""
-        for lease in self.leases:
-            if (lease.lapses <= now or lease.left < cost) and not lease.has(cost, now):
-                return False
-        are_low = False
-        for lease in self.leases:
-            lease.left -= cost
-            lease.lapses += lease.interval * cost
-            if lease.left < lease.low and not lease.later:
-                are_low = True
-        return None if are_low else True
-
-    def wanted(self, now: float) -> int:
-        """How many points to ask for ahead: as many as were spent lately in the time that they last."""
-        if not self.lendable:
-            return 0
-        since, self.extended_at = now - self.extended_at, now
-        if since > PAUSE_SECONDS:
-            self.busy_since = now
-            return 0
-        spent = self.given - min(lease.unspent(now) for lease in self.leases)
-        return min(self.lendable, ceil(spent / max(since, 1e-3) * LEND_SECONDS))
-
-    def refusal(self, cost: int, now: float) -> Refused | None:
-        """What Redis refused stays refused until its time has come: no points come back sooner."""
-        if cost >= self.refused_cost and now < self.refused_until:
-            return Refused(self.refusing, max(1, -int(-(self.refused_until - now) // 1)))
-        return None
 
 
 class Limiter:
@@ -203,9 +113,10 @@ class Limiter:
             if decision is None:
                 return
             if not decision.is_given:
-                _refuse(account, decision, cost)
+                account.refuse(decision, cost)
                 return
             account.ready = decision.points
+            account.settle()
             for lease, each, given in zip(account.leases, account.asked, decision.parts, strict=True):
                 lease.add(given)
                 self._local.learn(each.key, decision.asked_at + given.back)
@@ -217,6 +128,7 @@ class Limiter:
     async def _ask(self, account: Account, cost: int) -> Decision | None:
         """Redis's decision, or None where it gives none: then it is made here."""
         now = time.monotonic()
+        account.settle()
         wanted, is_steady = account.wanted(now), now - account.busy_since > LEND_SECONDS
         for _ in range(3):
             asked = [
@@ -246,10 +158,10 @@ class Limiter:
         for lease, given in zip(account.leases, decision.parts, strict=True):
             lease.learn(given)
         if not decision.is_given:
-            _refuse(account, decision, cost)
+            account.refuse(decision, cost)
             # Redis may know better as soon as it is back.
             account.refused_until = 0.0
-            raise Refused(account.refusing, _whole(max(part.wait for part in decision.parts)))
+            raise Refused(account.refusing, max(1, ceil(max(part.wait for part in decision.parts))))
 
     def _cut_off(self, seconds: float) -> None:
         if self._coming_back is None:
@@ -274,15 +186,3 @@ class Limiter:
                 was_away, seconds = True, PROBE_SECONDS
         self._coming_back = None
         logger.info("limits are decided by Redis again")
-
-
-def _refuse(account: Account, decision: Decision, cost: int) -> None:
-    worst = max(range(len(decision.parts)), key=lambda at: decision.parts[at].wait)
-    account.refusing = account.leases[worst].budget
-    account.refused_cost, account.refused_until = cost, decision.asked_at + decision.parts[worst].wait
-    for lease, given in zip(account.leases, decision.parts, strict=True):
-        lease.learn(given)
-
-
-def _whole(seconds: float) -> int:
-    return max(1, -int(-seconds // 1))

@@ -4,7 +4,8 @@ from hashlib import blake2b, sha256
 
 from application.principal import Principal
 from infrastructure.budgets import Budget, Budgets
-from infrastructure.limiter import Account, Charge, Limiter
+from infrastructure.limit_accounts import Account, Charge
+from infrastructure.limiter import Limiter
 
 
 class Limits:

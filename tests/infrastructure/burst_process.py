@@ -13,7 +13,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from infrastructure.budgets import Budget, budget
-from infrastructure.limiter import Charge, Limiter, Refused
+from infrastructure.limit_accounts import Charge, Refused
+from infrastructure.limiter import Limiter
 from infrastructure.local_budgets import LocalBudgets
 from infrastructure.redis_budgets import Asked, Decision, RedisBudgets
 from infrastructure.redis_client import LIMITS, async_client

@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from infrastructure.budgets import Budget, budget, budgets_of
 from infrastructure.leases import Lease
-from infrastructure.limiter import Account, Charge, Limiter, Refused
+from infrastructure.limit_accounts import Account, Charge, Refused
+from infrastructure.limiter import Limiter
 from infrastructure.redis_budgets import PREFIX, Given
 from infrastructure.redis_client import LIMITS, async_client, with_database
 from infrastructure.settings import ConfigurationError, Settings, load_settings
