@@ -1,18 +1,15 @@
 """Points that a process was lent ahead of need: taken from Redis before they are spent, lapsing where they are not."""
 
 from math import ceil
-from typing import Final
 
 from infrastructure.budgets import MICRO, Budget
-from infrastructure.redis_budgets import LEND_SECONDS, Given
-
-SMALLEST_PART: Final = 16
-"""A process is lent at most this part (1/16) of a budget's burst, and at most what comes back while it lasts."""
+from infrastructure.redis_budgets import LEND_SECONDS, SMALLEST_PART, Given
 
 
 class Lease:
     """Points of one budget. Each lapses at the time at which it would have come back, which keeps the budget exact: what is
-    spent late can never meet with what has come back since. `most` is how many are lent at once.
+    spent late can never meet with what has come back since. `most` is how many are lent at once: what comes back in
+    LEND_SECONDS, or a part of the burst.
 
     `left` points, of which the first lapses at `lapses`, each further one `interval` seconds later.
     """

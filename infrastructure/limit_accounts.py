@@ -125,8 +125,15 @@ class Account:
         if since > PAUSE_SECONDS:
             self.busy_since = now
             return 0
+        if not self.is_steady(now):
+            # Without a gap nothing is lost by lending more: what is not spent lapses when it would have come back.
+            return self.lendable
         spent = self.given - min(lease.unspent(now) for lease in self.leases)
         return min(self.lendable, ceil(spent / max(since, 1e-3) * LEND_SECONDS))
+
+    def is_steady(self, now: float) -> bool:
+        """Whether requests have kept coming for longer than lent points last."""
+        return now - self.busy_since > LEND_SECONDS
 
     def refusal(self, cost: int, now: float) -> Refused | None:
         """What Redis refused stays refused until its time has come: no points come back sooner."""

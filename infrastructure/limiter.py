@@ -11,7 +11,7 @@ import redis.asyncio
 
 from infrastructure.limit_accounts import Account, Charge, Refused
 from infrastructure.local_budgets import LocalBudgets
-from infrastructure.redis_budgets import LEND_SECONDS, AnotherMemory, Asked, Decision, RedisAway, RedisBudgets, Settling
+from infrastructure.redis_budgets import AnotherMemory, Asked, Decision, RedisAway, RedisBudgets, Settling
 
 MOST_ACCOUNTS: Final = 20_000
 PROBE_SECONDS: Final = 0.25
@@ -129,7 +129,7 @@ class Limiter:
         """Redis's decision, or None where it gives none: then it is made here."""
         now = time.monotonic()
         account.settle()
-        wanted, is_steady = account.wanted(now), now - account.busy_since > LEND_SECONDS
+        wanted, is_steady = account.wanted(now), account.is_steady(now)
         for _ in range(3):
             asked = [
                 Asked(each.budget, each.key, max(0, wanted - lease.unspent(now)), self._used_up(each, now))

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,19 +19,19 @@ R = TypeVar("R")
 FLOOR = argon2.PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1, type=argon2.Type.ID)
 
 
-_LOWEST_PRIORITY = 19
+# Few at once. (A lower priority would not do: a thread that is put off while it holds the interpreter puts off all the others.)
+THREADS = max(1, (os.cpu_count() or 1) // 4)
 
 
 class PasswordHasher:
     """argon2id, never on the event loop. Raises `Overloaded` when `threads` work and `waiting` wait already.
 
-    A hash takes about 40 ms of one core and 19 MiB, so an unbounded burst of sign-ins would take the machine. The threads
-    have the lowest priority: they take what is left over.
+    A hash takes about 40 ms of one core and 19 MiB, so an unbounded burst of sign-ins would take the machine.
     """
 
-    def __init__(self, argon: argon2.PasswordHasher = FLOOR, threads: int = 2, waiting: int = 64) -> None:
+    def __init__(self, argon: argon2.PasswordHasher = FLOOR, threads: int = THREADS, waiting: int = 64) -> None:
         self._argon = argon
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2", initializer=_give_way)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._places = threading.BoundedSemaphore(threads + waiting)
         # Verified instead of a real hash for unknown users, so that time does not tell who has an account.
         self._nobody = argon.hash(secrets.token_urlsafe(16))
@@ -74,9 +73,3 @@ class PasswordHasher:
 
     def _leave(self, _: "Future[R]") -> None:
         self._places.release()
-
-
-def _give_way() -> None:
-    # Linux has a priority a thread, where others have one a process.
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)

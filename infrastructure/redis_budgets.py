@@ -25,7 +25,9 @@ noticed by then."""
 TIMEOUT_SECONDS: Final = 1.0
 MOST_AT_ONCE: Final = 64
 LEND_SECONDS: Final = 1.0
-"""So long lent points last at least."""
+"""So long lent points last, where a gap may be left before them."""
+SMALLEST_PART: Final = 16
+"""A process is lent at most this part (1/16) of a budget's burst, and no gap is larger."""
 LENDABLE_SHARE: Final = 8
 """Ahead of need a process is lent at most this part (1/8) of what is left, so that the last points can be had anywhere."""
 
@@ -78,10 +80,7 @@ for i = 2, #KEYS do
   local interval, burst, beyond = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
   local tat, lent, first = tats[i] + common * interval, 0, 0
   local from = tat
-  if from < lasting then
-    from = lasting
-    if not may_leave_gap then beyond = 0 end
-  end
+  if may_leave_gap and from < lasting and (lasting - from) * SMALL <= interval * burst then from = lasting end
   if is_given == 1 and beyond > 0 then
     lent = math.max(0, math.min(beyond, math.floor((now + interval * burst - from) / interval / LENDABLE)))
     if lent > 0 then tat, first = from + lent * interval, from + interval - now end
@@ -96,7 +95,7 @@ for i = 2, #KEYS do
   answer[#answer + 1] = math.max(0, tats[i] + least * interval - now - interval * burst)
 end
 return answer
-""".replace("LENDABLE", str(LENDABLE_SHARE))
+""".replace("LENDABLE", str(LENDABLE_SHARE)).replace("SMALL", str(SMALLEST_PART))
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -162,9 +161,9 @@ class RedisBudgets:
     async def decide(
         self, asked: Sequence[Asked], least: int, need: int, *, was_away: bool = False, may_leave_gap: bool = False
     ) -> Decision:
-        """Take `least` to `need` points from every budget, or none from any; then lend what is asked for beyond, to last for
-        LEND_SECONDS. What is lent early comes behind a gap, which is lost to everybody.
+        """Take `least` to `need` points from every budget, or none from any; then lend what is asked for beyond.
 
+        Behind a gap, which is lost to everybody, lent points last for LEND_SECONDS; else each until it would have come back.
         Raises Settling, AnotherMemory or RedisAway; nothing was taken then that anybody may spend.
         """
         arguments: list[str | int] = [MARK, *(PREFIX + each.key for each in asked)]

@@ -7,7 +7,7 @@ import msgspec
 from infrastructure.budgets import PROFILES
 from infrastructure.settings import VARIABLES, Settings
 
-WIDE: Final[dict[str, Any]] = {f"limit_{name}": "1000000/1" for name in PROFILES["standard"]}
+WIDE: Final[dict[str, Any]] = {f"limit_{name}": "60000000/60" for name in PROFILES["standard"]}
 WIDE_ENVIRON: Final = {VARIABLES[field]: text for field, text in WIDE.items()}
 
 
