@@ -7,7 +7,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from infrastructure.failpoints import failpoint
-from infrastructure.redis_client import head_channel
+from infrastructure.redis_client import READ_MODELS, head_channel, sync_client
 
 SECONDS_AN_EVENT = 0.002
 MOST_SECONDS_BETWEEN = 0.025
@@ -57,3 +57,27 @@ class HeadPublisher:
             self._running.cancel()
             with suppress(asyncio.CancelledError):
                 await self._running
+
+
+class ImportHeadPublisher:
+    """The same for an import, which announces one chunk after the other and waits for each."""
+
+    def __init__(self, redis_url: str, log_name: str) -> None:
+        self._client = sync_client(redis_url, READ_MODELS, timeout=0.5) if redis_url else None
+        self._reachable = redis_url != ""
+        self._channel = head_channel(log_name)
+
+    def announce(self, position: int) -> None:
+        """Announce `position`, if Redis can be reached."""
+        if self._client is None or not self._reachable:
+            return
+        try:
+            self._client.publish(self._channel, str(position))
+        except RedisError:
+            # Asked no more: waiting for it at every chunk would slow the import down.
+            self._reachable = False
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._client is not None:
+            self._client.close()

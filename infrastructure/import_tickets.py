@@ -7,7 +7,6 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
-import redis
 
 from application.account_rules import email_key
 from application.ticket_csv import FileRefused, read_rows
@@ -16,9 +15,9 @@ from application.ticket_mapping import MappingError, TicketMapping
 from application.ticket_rows import Rejection, RowReader, TicketRow
 from application.ticket_text import printable
 from domain.errors import InvalidValue
+from infrastructure.head_publisher import ImportHeadPublisher
 from infrastructure.import_log import ImportLog
 from infrastructure.import_run import ImportRun
-from infrastructure.redis_client import READ_MODELS, head_channel, sync_client
 from infrastructure.settings import ConfigurationError
 from infrastructure.ticket_files import TicketFile, load_mapping, read_ticket_file
 
@@ -87,7 +86,7 @@ def import_tickets(
     rows, unreadable, notices = _read_rows(file, mapping, request.file)
     if request.strict and (unreadable or notices):
         raise _stopped(min([*unreadable, *notices], key=lambda rejection: rejection.line))
-    announcer = _Announcer(redis_url, log_name)
+    announcer = ImportHeadPublisher(redis_url, log_name)
 
     def on_chunk(done: int, position: int) -> None:
         if position:
@@ -165,25 +164,3 @@ def _source(log: ImportLog, log_name: str, email: str, mapping: TicketMapping, f
             f"TASKMASTER_LOG: the workspace of {email!r} lives in the log {owner.log!r}, not in {log_name!r}"
         )
     return ImportSource(owner.workspace_id, owner.user_id, owner.import_secret, mapping.name, file.digest)
-
-
-class _Announcer:
-    """Tells the workers of a new head, as far as Redis can be reached: they also look by themselves."""
-
-    def __init__(self, redis_url: str, log_name: str) -> None:
-        self._client = sync_client(redis_url, READ_MODELS, timeout=0.5) if redis_url else None
-        self._reachable = redis_url != ""
-        self._channel = head_channel(log_name)
-
-    def announce(self, position: int) -> None:
-        if self._client is None or not self._reachable:
-            return
-        try:
-            self._client.publish(self._channel, str(position))
-        except redis.RedisError:
-            # Asked no more: waiting for it at every chunk would slow the import down.
-            self._reachable = False
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()

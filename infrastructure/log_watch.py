@@ -30,19 +30,18 @@ CONNECT_SECONDS = 2.0
 # A read model belongs to this log if the event at its checkpoint is the one that it applied: the hash covers the log's id and
 # the epoch in which that event was appended. So what was restored together with its log is good at once, under any epoch.
 _LOOK = (
-    "SELECT l.log_id, l.epoch, c.projection, c.generation, c.position, "
+    "SELECT l.log_id, l.epoch, c.projection, c.generation, "
     "c.log_id = l.log_id AND (c.position = 0 OR (e.hash IS NOT NULL AND (c.leaf_hash IS NULL OR c.leaf_hash = e.hash))) "
     "FROM log l CROSS JOIN checkpoints c LEFT JOIN events e ON e.notification_id = c.position"
 )
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What one look found: the log, the generation of the read model in Redis, how far those in Postgres are, and which of
-    these reflect another history."""
+    """What one look found: the log, the generation of the read model in Redis, and which of those in Postgres reflect another
+    history."""
 
     identity: LogIdentity
     generation: int
-    positions: dict[str, int]
     elsewhere: frozenset[str]
 
 
@@ -141,8 +140,7 @@ class LogWatch:
         found = Standing(
             LogIdentity(rows[0][0], rows[0][1]),
             generation,
-            {row[2]: row[4] for row in tables},
-            frozenset(row[2] for row in tables if not row[5]),
+            frozenset(row[2] for row in tables if not row[4]),
         )
         if self.standing is not None and self.standing.identity != found.identity:
             logger.warning("the log is now %s, epoch %s", found.identity.log_id, found.identity.epoch)

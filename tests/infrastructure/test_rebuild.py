@@ -232,3 +232,36 @@ def test_indexes_and_fill_factors_are_as_before(world: World, projecting: LogPro
     for projection in TABLES:
         rebuild(world.database_url, world.redis_url, LOG, projection.name)
     assert shape() == before
+
+
+def test_a_rebuild_that_gives_no_sign_of_life_loses_its_turn_and_switches_nothing(
+    world: World, projecting: LogProjecting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that is suspended. A worker that needs the read model built waits for it no longer than it was told."""
+    append_history(world, seed=38, commands=100)
+    projecting.sweep()
+    before = content(world)
+    monkeypatch.setattr("infrastructure.rebuild.IDLE_SECONDS", 2)
+    begun, woken = threading.Event(), threading.Event()
+    ended: list[Exception] = []
+
+    def suspended(_done: int, _total: int) -> None:
+        begun.set()
+        woken.wait(60)
+
+    def first() -> None:
+        try:
+            rebuild(world.database_url, world.redis_url, LOG, "task_list", suspended)
+        except psycopg.OperationalError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert begun.wait(60)
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        rebuild(world.database_url, world.redis_url, LOG, "task_list", turn_seconds=0.1)
+    assert rebuild(world.database_url, world.redis_url, LOG, "task_list", turn_seconds=60) == world.head()
+    woken.set()
+    thread.join()
+    assert len(ended) == 1
+    assert (schemas(world), content(world)) == ([], before)
