@@ -40,7 +40,7 @@ def test_lost_keys_hide_nothing_and_are_built_again(laboratory: Laboratory) -> N
 
 
 def test_a_missing_key_that_is_taken_for_a_missing_task_is_found_out(laboratory: Laboratory) -> None:
-    verdict = asyncio.run(lose_keys(laboratory, SEED, ("t",), sabotage=("missing is no",)))
+    verdict = asyncio.run(lose_keys(laboratory, SEED, ("t",), heal_seconds=2, sabotage=("missing is no",)))
     assert noticed(verdict.violations, "is 404 at")
 
 
@@ -49,8 +49,8 @@ def test_keys_of_another_type_corrupt_and_stop_nobody(laboratory: Laboratory) ->
 
 
 def test_scripts_that_write_unchecked_are_found_out(laboratory: Laboratory) -> None:
-    verdict = asyncio.run(lose_keys(laboratory, SEED, ("o",), wrong_type=True, sabotage=("unchecked keys",)))
-    assert verdict.violations
+    verdict = asyncio.run(lose_keys(laboratory, SEED, ("c",), wrong_type=True, heal_seconds=5, sabotage=("unchecked keys",)))
+    assert noticed(verdict.violations, "Redis")
 
 
 def test_a_rebuild_that_is_stopped_in_its_switch_stops_nobody(laboratory: Laboratory) -> None:
@@ -58,5 +58,7 @@ def test_a_rebuild_that_is_stopped_in_its_switch_stops_nobody(laboratory: Labora
 
 
 def test_a_switch_without_limits_is_found_out(laboratory: Laboratory) -> None:
-    verdict = asyncio.run(stop_a_rebuild(laboratory, SEED, sabotage=("no limits",)))
+    verdict = asyncio.run(
+        stop_a_rebuild(laboratory, SEED, ("rebuild.table_before_commit",), seconds=1, sabotage=("no limits",))
+    )
     assert noticed(verdict.violations, "reads were refused")
