@@ -12,11 +12,13 @@ from application.ports import LogUnavailable
 from domain.task_events import TaskCreated, TaskRenamed
 from infrastructure.hot_reader import HotUnavailable
 from infrastructure.local_services import LocalServices
+from infrastructure.log_places import Place
 from infrastructure.patience import Patience
 from infrastructure.projecting import LogProjecting
 from infrastructure.task_reads import NotYetApplied, Wait
 from infrastructure.unavailable import Unavailable
 from projections import HOT, TABLES
+from projections.bounds import Room
 from projections.flow import flow_metrics
 from projections.task_list import TaskQuery
 from tests.infrastructure.reading_world import Reading, open_reading
@@ -47,9 +49,9 @@ def filled(world: World, projecting: LogProjecting) -> World:
 def asks(reading: Reading, wait: Wait) -> dict[str, Callable[[], Any]]:
     reads = reading.reads
     return {
-        "list": lambda: reads.find(HOME, TaskQuery(), None, 10, wait),
-        "history": lambda: reads.history(HOME, number(3), 0, 10, wait),
-        "changes": lambda: reads.changes(HOME, 0, 10, wait),
+        "list": lambda: reads.find(HOME, TaskQuery(), None, Room(10), wait),
+        "history": lambda: reads.history(HOME, number(3), 0, Room(10), wait),
+        "changes": lambda: reads.changes(HOME, Place(0), Room(10), wait),
         "flow": lambda: reads.read("flow", lambda c: flow_metrics(c, HOME, TODAY, TODAY, TODAY), wait),
     }
 
@@ -79,7 +81,7 @@ async def test_what_is_known_falls_when_a_read_model_went_back(filled: World) ->
         reading.positions.note("task_list", 1000)
         filled.record(number(3), TaskRenamed("Changed"))
         with pytest.raises(NotYetApplied):
-            await reading.reads.find(HOME, TaskQuery(), None, 10, Wait(26, 0.05))
+            await reading.reads.find(HOME, TaskQuery(), None, Room(10), Wait(26, 0.05))
         assert reading.positions.known("task_list") == 25
 
 
@@ -172,7 +174,7 @@ async def test_a_read_model_that_reflects_another_history_is_not_served(filled: 
         await asyncio.to_thread(projecting.sweep)
         async with looked_again(reading):
             reading.watch.doubt()
-        assert (await reading.reads.find(HOME, TaskQuery(), None, 100, NOW)).position == 20
+        assert (await reading.reads.find(HOME, TaskQuery(), None, Room(100), NOW)).position == 20
         assert (await reading.reads.task(HOME, number(25), NOW)) == (None, 20)
 
 
