@@ -1,5 +1,5 @@
-"""All settings as a table: for the README (`python -m infrastructure.settings_table README.md` brings it up to date there) and
-for an operator who asks what is in force.
+"""All settings as a table: in the operator's guide (`python -m infrastructure.settings_table OPERATING.md` brings it up to
+date there) and for whoever asks what is in force.
 """
 
 import sys
