@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check bench faults clean
+.PHONY: run test check bench faults clients clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/ready-to-run
@@ -28,9 +28,13 @@ bench: $(VENV)/ready-to-test
 faults: $(VENV)/ready-to-test
 	$(BIN)/python -m tests.faults
 
+# Needs node and java, and the registries that their packages come from.
+clients: $(VENV)/ready-to-test
+	$(BIN)/python -m tests.clients
+
 # The data folder is not touched.
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clients .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is written after its step has succeeded, so that an interrupted step is done again.

@@ -86,13 +86,15 @@ HEADERS: Final[Mapping[str, Header]] = {
     "Set-Cookie": Header(str, "A cookie."),
     "Idempotency-Replayed": Header(bool, "`true` where the key brought back an earlier receipt."),
     "Retry-After": Header(Count, "Seconds after which asking again makes sense."),
-    "RateLimit": Header(str, "What is left of the limits, and when it grows again."),
-    "RateLimit-Policy": Header(str, "The limits that apply."),
+    "RateLimit": Header(
+        str, "What is left of the tightest limit, and when all of it is back; absent where nothing is counted."
+    ),
+    "RateLimit-Policy": Header(str, "The limit that this is, as draft-ietf-httpapi-ratelimit-headers-11 writes it."),
     "WWW-Authenticate": Header(str, "`Bearer`, with an `error` once a token was presented (RFC 6750)."),
     "Preference-Applied": Header(str, "Which preference of `Prefer` was followed (RFC 7240)."),
     "Accept-Patch": Header(str, "The media types that a PATCH may have."),
 }
-_EVERYWHERE: Final = ("X-Request-Id",)
+_EVERYWHERE: Final = ("X-Request-Id", "RateLimit", "RateLimit-Policy")
 _OF_STATUS: Final[Mapping[int, tuple[str, ...]]] = {
     401: ("WWW-Authenticate",),
     429: ("Retry-After",),

@@ -71,7 +71,8 @@ def openapi_document(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "security": [{"bearer": []}],
-        "paths": dict(sorted(paths.items())),
+        # Sorted, so that every process describes alike.
+        "paths": {path: dict(sorted(item.items())) for path, item in sorted(paths.items())},
         "components": {
             "schemas": dict(sorted(components.schemas.items())),
             "headers": {name: _header(components, header) for name, header in HEADERS.items() if name in used},

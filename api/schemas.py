@@ -127,7 +127,14 @@ class Components:
             schema = self._tagged([part for part in parts if isinstance(part, inspect.StructType)], direction)
         else:
             schema = {"anyOf": [self._schema(part, direction) for part in parts]}
-        return _annotated(schema, {"nullable": True}) if len(parts) < len(found.types) else schema
+        return self._nullable(schema) if len(parts) < len(found.types) else schema
+
+    def _nullable(self, schema: Schema) -> Schema:
+        """The schema or null. `nullable` needs a `type` beside it, which a reference does not have."""
+        if "$ref" not in schema:
+            return schema | {"nullable": True}
+        named = self.schemas[schema["$ref"].rpartition("/")[2]]
+        return {"type": named.get("type", "object"), "nullable": True, "allOf": [schema]}
 
     def _tagged(self, structs: list[inspect.StructType], direction: Direction) -> Schema:
         """One of several structs: each a component of its own with the tag, which the struct alone does not need."""
