@@ -72,6 +72,7 @@ class Accounts:
         """
         invalid = NotAuthenticated("invalid_credentials", "The e-mail address or the password is wrong.")
         presented = presented_password(password)
+        self._passwords.require_room()
         account = await self._store.account(email_key(email))
         matches = await self._passwords.verify(account.password_hash if account else None, presented)
         if account is None or not matches:

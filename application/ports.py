@@ -162,6 +162,9 @@ class AccountStore(Protocol):
 class PasswordHashing(Protocol):
     """Slow hashing, off the event loop and bounded."""
 
+    def require_room(self) -> None:
+        """Refuse, before anything else is done for it, what would be refused for a full line."""
+
     async def hash(self, password: str) -> str:
         """A new encoded hash."""
 

@@ -36,6 +36,12 @@ class PasswordHasher:
         # Verified instead of a real hash for unknown users, so that time does not tell who has an account.
         self._nobody = argon.hash(secrets.token_urlsafe(16))
 
+    def require_room(self) -> None:
+        """Raise `Overloaded` where there is no place in the line now."""
+        if not self._places.acquire(blocking=False):
+            raise _overloaded()
+        self._places.release()
+
     async def hash(self, password: str) -> str:
         """A new encoded hash with today's parameters."""
         return await self._run(self._argon.hash, password)
@@ -61,7 +67,7 @@ class PasswordHasher:
 
     async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if not self._places.acquire(blocking=False):
-            raise Overloaded("Too many sign-ins at once.", retry_after=2)
+            raise _overloaded()
         try:
             future = self._pool.submit(work, *args, **kwargs)
         except RuntimeError:
@@ -73,3 +79,7 @@ class PasswordHasher:
 
     def _leave(self, _: "Future[R]") -> None:
         self._places.release()
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("Too many sign-ins at once.", retry_after=2)

@@ -53,8 +53,6 @@ if mark then
   if string.sub(held, 1, #run + 1) == run .. '-' then
     id = held
     is_lost = known ~= '' and known ~= held and settled == 0
-  else
-    is_lost = true
   end
 end
 if settle > 0 and (is_lost or was_away) and settled <= now then settled = now + settle end

@@ -12,7 +12,7 @@ from infrastructure.budgets import Budget, budget, budgets_of
 from infrastructure.leases import Lease
 from infrastructure.limit_accounts import Account, Charge, Refused
 from infrastructure.limiter import Limiter
-from infrastructure.redis_budgets import PREFIX, Given
+from infrastructure.redis_budgets import MARK, PREFIX, Given
 from infrastructure.redis_client import LIMITS, async_client, with_database
 from infrastructure.settings import ConfigurationError, Settings, load_settings
 
@@ -152,6 +152,32 @@ async def test_alone_a_process_goes_on_exactly_where_redis_was(redis_url: str) -
         with redis.Redis.from_url(redis_url) as client:
             client.flushall()
         assert await admitted(limiter, account, 60) == 40
+
+
+def as_if_restarted(redis_url: str) -> None:
+    """Redis runs again, with what it had on disk: the mark is another run's."""
+    with redis.Redis.from_url(with_database(redis_url, LIMITS)) as client:
+        assert client.get(MARK)
+        client.set(MARK, "another-run-of-it 0")
+
+
+async def test_after_a_restart_of_everything_budgets_are_as_they_were(redis_url: str) -> None:
+    async with limiting(redis_url, processes=4) as limiter:
+        assert await admitted(limiter, account_of(limiter, (ANONYMOUS, "here")), 60) == 60
+    as_if_restarted(redis_url)
+    async with limiting(redis_url, processes=4) as limiter:
+        assert not limiter.is_cut_off
+        assert await admitted(limiter, account_of(limiter, (ANONYMOUS, "here")), 60) == 40
+
+
+async def test_where_redis_alone_was_restarted_budgets_begin_empty(redis_url: str) -> None:
+    async with limiting(redis_url, processes=4) as limiter:
+        account = account_of(limiter, (ANONYMOUS, "here"))
+        assert await admitted(limiter, account, 1) == 1
+        await limiter.close()
+        as_if_restarted(redis_url)
+        assert await admitted(limiter, account, 60) == 0
+        assert limiter.is_cut_off
 
 
 async def test_what_the_limiter_keeps_in_redis_goes_away_by_itself(redis_url: str) -> None:
