@@ -1,5 +1,6 @@
 """The route table: made from what was registered, and no way around what was registered with it."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from litestar.handlers.base import BaseRouteHandler
 from litestar.types import ASGIApp
 
 from api.answers import Answer
+from api.edge import Edge
 from api.routing import RouteTable
+from api.turns import Turns
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -120,3 +123,30 @@ def test_a_parameter_that_litestar_would_convert_is_refused_at_the_start() -> No
 
     with pytest.raises(TypeError, match="must be a str"):
         RouteTable(Litestar([number], openapi_config=None, logging_config=None).routes)
+
+
+def test_a_position_that_a_public_route_gives_away_does_not_go_out() -> None:
+    @get("/careless", public=True)
+    async def careless(request: AnyRequest) -> ASGIApp:
+        return Answer(b"{}", 42)
+
+    app = Litestar([careless], openapi_config=None, logging_config=None)
+    edge = Edge(app, Turns(10))
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope: Any = {"type": "http", "method": "GET", "path": "/careless", "raw_path": b"/careless", "query_string": b""}
+    scope |= {"headers": [], "client": None, "state": {}, "app": app, "litestar_app": app}
+    asyncio.run(_serve(edge, scope, receive, send))
+    assert sent[0]["status"] == 200
+    assert b"x-position" not in dict(sent[0]["headers"])
+    assert b"x-request-id" in dict(sent[0]["headers"])
+
+
+async def _serve(edge: Edge, scope: Any, receive: Any, send: Any) -> None:
+    await edge(scope, receive, send)
