@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import redis
 
+from infrastructure.limits import Limits
 from infrastructure.redis_client import LIMITS, with_database
 from infrastructure.settings import Settings
 from tests.api_world import PASSWORD, ROOT, Api, problem, serving
@@ -64,6 +65,16 @@ def test_a_victim_signs_in_from_elsewhere_while_attacked(limited: Limited) -> No
         sign_in(api, ada.email, "not her password", client=THERE)
     refused(sign_in(api, ada.email, client=THERE), "sign-in")
     assert sign_in(api, ada.email, client=HERE).status_code == 200
+
+
+def test_counted_by_account_alone_the_victim_would_be_locked_out(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_both = Limits.of_password
+    monkeypatch.setattr(Limits, "of_password", lambda limits, whose, _: by_both(limits, whose, "anywhere"))
+    api = limited(limit_sign_in="5/900")
+    ada = api.register()
+    for _ in range(5):
+        sign_in(api, ada.email, "not her password", client=THERE)
+    refused(sign_in(api, ada.email, client=HERE), "sign-in")
 
 
 def test_whoever_tries_many_accounts_is_stopped_by_his_address(limited: Limited) -> None:
@@ -136,6 +147,12 @@ def test_what_a_client_says_through_a_trusted_proxy_changes_nothing_either(limit
     answers = [api.exchange("GET", "/nothing", each, client=PROXY) for each in said]
     assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
     assert api.exchange("GET", "/nothing", {"X-Forwarded-For": THERE}, client=PROXY).status_code == 404
+
+
+def test_where_everybody_is_trusted_a_client_could_be_anybody(limited: Limited) -> None:
+    api = limited(limit_anonymous="3/900", trusted_proxies="0.0.0.0/0")
+    answers = [api.exchange("GET", "/nothing", {"X-Forwarded-For": f"2001:db8:{n}::1"}) for n in range(5)]
+    assert {answer.status_code for answer in answers} == {404}
 
 
 def test_clients_behind_an_untrusted_proxy_are_one_client(limited: Limited) -> None:
@@ -221,6 +238,21 @@ def test_a_cookie_is_secure_where_a_trusted_proxy_says_https(limited: Limited, c
     headers = JSON | ({"X-Forwarded-Proto": said} if said else {})
     cookie = api.exchange("POST", f"{ROOT}/auth/login", headers, body, client=client).headers["set-cookie"]
     assert ("secure" in cookie.lower()) is secure
+
+
+def test_a_refused_sign_in_is_not_hashed_and_the_database_not_asked(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = limited(limit_sign_in="5/900")
+    asked: list[str] = []
+    real = api.resources.accounts.log_in
+
+    async def log_in(email: str, *rest: Any) -> Any:
+        asked.append(email)
+        return await real(email, *rest)
+
+    monkeypatch.setattr(api.resources.accounts, "log_in", log_in)
+    for _ in range(9):
+        sign_in(api, "nobody@example.org")
+    assert len(asked) == 5
 
 
 def test_by_the_founding_profile_a_user_has_a_thousand_an_hour(api_settings: Settings) -> None:
