@@ -13,7 +13,6 @@ from api.documentation import CookieParameter, documented
 from api.requests import AnyRequest, principal
 from api.sessions import (
     REFRESH_COOKIE,
-    TOKEN_ERRORS,
     accounts,
     list_sessions,
     refresh_cookie,
@@ -28,11 +27,6 @@ from domain.errors import NotAuthenticated
 BODY_LIMIT = 16_384
 
 _NO_STORE = {"Cache-Control": "no-store"}
-_BODY_ERRORS = {
-    400: ["malformed_json", "invalid_body", "repeated_member", "too_deep", "text_not_storable"],
-    413: ["body_too_large"],
-    415: ["unsupported_media_type"],
-}
 _COOKIE_HEADER = {"Set-Cookie": f"`{REFRESH_COOKIE}`, if the refresh token goes into the cookie."}
 
 Email = Annotated[str, msgspec.Meta(description=f"At most {EMAIL_MAX} characters.", examples=["ada@example.org"])]
@@ -115,11 +109,9 @@ class Tokens(msgspec.Struct, frozen=True):
             "display_name": "Ada",
         },
         responses={201: Tokens},
-        errors=_BODY_ERRORS
-        | {
+        errors={
             409: ["email_taken"],
             422: ["email_invalid", "password_too_short", "password_too_long", "display_name_invalid"],
-            503: ["overloaded"],
         },
         response_headers={201: _COOKIE_HEADER},
         public=True,
@@ -143,7 +135,7 @@ async def register(request: AnyRequest) -> Response[Tokens]:
         body=Login,
         example={"email": "ada@example.org", "password": "correct horse battery staple"},
         responses={200: Tokens},
-        errors=_BODY_ERRORS | {401: ["invalid_credentials"], 422: ["email_invalid", "password_too_long"], 503: ["overloaded"]},
+        errors={401: ["invalid_credentials"], 422: ["email_invalid", "password_too_long"]},
         response_headers={200: _COOKIE_HEADER},
         public=True,
     ),
@@ -171,7 +163,7 @@ async def log_in(request: AnyRequest) -> Response[Tokens]:
         body=Refresh,
         example={"refresh_token": "Yx3b0sVQm0m2o1b9b0uK0m5y9mJ6h4wq2Zt8r7c1e0A"},
         responses={200: Tokens},
-        errors=_BODY_ERRORS | {401: ["invalid_refresh_token", "refresh_token_reused"]},
+        errors={401: ["invalid_refresh_token", "refresh_token_reused"]},
         parameters=[CookieParameter(REFRESH_COOKIE, str, "The refresh token, if the body has none.")],
         response_headers={200: _COOKIE_HEADER},
         public=True,
@@ -200,13 +192,7 @@ async def refresh(request: AnyRequest) -> Response[Tokens]:
         body=PasswordChange,
         example={"old_password": "correct horse battery staple", "new_password": "battery staple correct horse"},
         responses={200: PasswordChanged},
-        errors=_BODY_ERRORS
-        | TOKEN_ERRORS
-        | {
-            403: ["wrong_password"],
-            422: ["password_too_short", "password_too_long"],
-            503: ["overloaded", "unavailable"],
-        },
+        errors={403: ["wrong_password"], 422: ["password_too_short", "password_too_long"]},
     ),
 )
 async def change_password(request: AnyRequest) -> PasswordChanged:
@@ -223,7 +209,6 @@ async def change_password(request: AnyRequest) -> PasswordChanged:
         operation_id="logout",
         summary="Sign out",
         description="Revokes the current session; its access tokens are refused everywhere within a second.",
-        errors=TOKEN_ERRORS,
     ),
 )
 async def log_out(request: AnyRequest) -> Response[None]:
@@ -238,7 +223,7 @@ async def log_out(request: AnyRequest) -> Response[None]:
         operation_id="getMe",
         summary="Show the signed-in user",
         responses={200: Profile},
-        errors=TOKEN_ERRORS | {404: ["account_not_found"]},
+        errors={404: ["account_not_found"]},
     ),
 )
 async def me(request: AnyRequest) -> Profile:

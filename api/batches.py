@@ -17,7 +17,7 @@ from api.documentation import documented
 from api.errors import BadRequest, problem_of
 from api.problem import Problem
 from api.requests import AnyRequest, command_context, log_of, principal, resources
-from api.task_commands import BODY_ERRORS, CORRELATION, KEY, SOMEBODY
+from api.task_commands import COMMAND_ERRORS, CORRELATION, KEY, SOMEBODY
 from application.batches import Entry, Outcome, Rendered
 from application.command_handler import IfMatch
 from application.receipts import ReceiptBody
@@ -77,7 +77,7 @@ class BatchResults(msgspec.Struct, frozen=True):
             ]
         },
         responses={200: BatchResults},
-        errors=BODY_ERRORS | {422: ["idempotency_key_reused"]},
+        errors=COMMAND_ERRORS | {422: ["idempotency_key_reused"]},
         parameters=[KEY, CORRELATION],
         response_headers={
             200: {

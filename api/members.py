@@ -12,7 +12,6 @@ from api.documentation import QueryParameter, documented
 from api.errors import BadRequest
 from api.pages import next_page
 from api.requests import AnyRequest, integer, one, principal, query_of, resources, uuid_of
-from api.tasks import READ_ERRORS
 
 LIMIT_MAX: Final = 1000
 
@@ -50,11 +49,7 @@ ORDER BY display_name, principal_id LIMIT %(limit)s
         summary="List the workspace's members",
         description="The principals that tasks can be assigned to and that histories name, by name.",
         responses={200: Members},
-        errors={
-            400: ["unknown_parameter", "invalid_parameter", "repeated_parameter", "invalid_query", "invalid_cursor"],
-            401: READ_ERRORS[401],
-            503: ["unavailable"],
-        },
+        errors={400: ["invalid_parameter", "repeated_parameter", "invalid_cursor"]},
         parameters=[
             QueryParameter("limit", Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX)], "Members on the page, 1000 by default."),
             QueryParameter("cursor", str, "`next_cursor` of the page before."),

@@ -16,7 +16,6 @@ from domain.errors import InvalidValue, NotFound
 
 REFRESH_COOKIE = "tm_refresh"
 COOKIE_PATH = "/api/v1/auth"
-TOKEN_ERRORS = {401: ["missing_token", "invalid_token", "token_expired", "session_revoked"], 503: ["unavailable"]}
 
 
 class ListedSession(msgspec.Struct, frozen=True):
@@ -65,7 +64,6 @@ def refresh_cookie(request: AnyRequest, token: str, lasts: int) -> Cookie:
         operation_id="listSessions",
         summary="List the live sessions",
         responses={200: Sessions},
-        errors=TOKEN_ERRORS,
     ),
 )
 async def list_sessions(request: AnyRequest) -> Sessions:
@@ -83,7 +81,7 @@ async def list_sessions(request: AnyRequest) -> Sessions:
         summary="Revoke a session",
         description="Signs out one of the user's own sessions, the current one included.",
         parameters=[PathParameter("session_id", UUID, "The session, as `GET /auth/sessions` lists it.")],
-        errors=TOKEN_ERRORS | {404: ["session_not_found"]},
+        errors={404: ["session_not_found"]},
     ),
 )
 async def revoke_session(request: AnyRequest) -> None:
@@ -104,7 +102,7 @@ async def revoke_session(request: AnyRequest) -> None:
         parameters=[
             QueryParameter("current", bool, "`false` keeps the session that asks.", default=True),
         ],
-        errors=TOKEN_ERRORS | {422: ["current_invalid"]},
+        errors={422: ["current_invalid"]},
     ),
 )
 async def revoke_all_sessions(request: AnyRequest) -> None:

@@ -58,25 +58,12 @@ RECEIPT_HEADERS: Final = {
     "X-Position": "The position of the command's last event: give it to reads as `min_position`.",
     "Idempotency-Replayed": "`true` where the key brought back an earlier receipt.",
 }
-BODY_ERRORS: Final = {
-    400: [
-        "malformed_json",
-        "invalid_body",
-        "repeated_member",
-        "too_deep",
-        "text_not_storable",
-        "number_out_of_range",
-        "invalid_idempotency_key",
-        "invalid_if_match",
-        "invalid_uuid",
-    ],
-    401: ["missing_token", "invalid_token", "token_expired", "session_revoked"],
+COMMAND_ERRORS: Final = {
+    400: ["invalid_idempotency_key", "invalid_if_match", "invalid_uuid"],
     403: ["not_permitted"],
-    413: ["body_too_large"],
-    415: ["unsupported_media_type"],
-    503: ["log_unavailable", "overloaded", "unavailable"],
+    503: ["log_unavailable"],
 }
-REFUSALS: Final = BODY_ERRORS | {
+REFUSALS: Final = COMMAND_ERRORS | {
     404: ["task_not_found"],
     409: ["task_deleted", "task_closed", "labels_full", "assignees_full", "contention"],
     412: ["precondition_failed", "no_such_version"],
@@ -102,7 +89,7 @@ REFUSALS: Final = BODY_ERRORS | {
         body=CreateTask,
         example={"title": "Write the quarterly report", "priority": "high", "labels": ["finance"]},
         responses={201: ReceiptBody},
-        errors=BODY_ERRORS | {409: ["task_exists", "contention"], 422: [*REFUSALS[422], "task_id_invalid"]},
+        errors=COMMAND_ERRORS | {409: ["task_exists", "contention"], 422: [*REFUSALS[422], "task_id_invalid"]},
         parameters=[KEY, CORRELATION],
         response_headers={201: RECEIPT_HEADERS | {"Location": "The task."}},
     ),

@@ -42,11 +42,10 @@ MIN_POSITION: Final = QueryParameter(
 PREFER_WAIT: Final = HeaderParameter("Prefer", str, "`wait=seconds`: wait less long for `min_position` than the server would.")
 X_POSITION: Final = {"X-Position": "The position that this answer reflects."}
 READ_ERRORS: Final = {
-    400: ["unknown_parameter", "invalid_parameter", "repeated_parameter", "invalid_query"],
-    401: ["missing_token", "invalid_token", "token_expired", "session_revoked"],
+    400: ["invalid_parameter", "repeated_parameter"],
     409: ["another_history"],
     422: ["position_in_the_future"],
-    503: ["not_yet_applied", "unavailable", "log_unavailable"],
+    503: ["not_yet_applied", "log_unavailable"],
 }
 
 
