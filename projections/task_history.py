@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composed
 from domain.task import Task
 from projections.bounds import Room, within_room
 from projections.changes import Change
+from projections.portions import portions
 from projections.task_document import TaskRecord
 
 _encode = msgspec.json.Encoder().encode
@@ -95,17 +96,18 @@ class TaskHistory:
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
         """Add one row an event."""
-        connection.execute(
-            "INSERT INTO task_history (position, workspace_id, task_id, version, entry) "
-            "SELECT * FROM unnest(%b::bigint[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bytea[])",
-            (
-                [change.record.position for change in changes],
-                [change.record.workspace_id for change in changes],
-                [change.record.stream_id for change in changes],
-                [change.record.version for change in changes],
-                [_encode(history_entry(change)) for change in changes],
-            ),
-        )
+        for portion in portions(changes, _characters):
+            connection.execute(
+                "INSERT INTO task_history (position, workspace_id, task_id, version, entry) "
+                "SELECT * FROM unnest(%b::bigint[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bytea[])",
+                (
+                    [change.record.position for change in portion],
+                    [change.record.workspace_id for change in portion],
+                    [change.record.stream_id for change in portion],
+                    [change.record.version for change in portion],
+                    [_encode(history_entry(change)) for change in portion],
+                ),
+            )
 
     def apply_plainly(self, connection: psycopg.Connection[Any], change: Change) -> None:
         """Add the row of an event that `apply` fails at: what its envelope says, without reason and changes.
@@ -117,6 +119,11 @@ class TaskHistory:
             "INSERT INTO task_history (position, workspace_id, task_id, version, entry) VALUES (%s, %s, %s, %s, %s)",
             (record.position, record.workspace_id, record.stream_id, record.version, _encode(plain_entry(record))),
         )
+
+
+def _characters(change: Change) -> int:
+    before, after = change.before.task.description if change.before else "", change.after.task.description
+    return 100 if before is after else 100 + len(before) + len(after)
 
 
 class Entries(msgspec.Struct, frozen=True):

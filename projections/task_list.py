@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Composed, Placeholder
 from domain.task_values import Priority, Status
 from projections.bounds import Room, within_room
 from projections.changes import Change
+from projections.portions import portions
 from projections.task_document import TaskDocument
 from projections.task_views import detail_json, summary_json
 from projections.words import lexemes, scope_of, terms, tsquery
@@ -56,8 +57,13 @@ class TaskList:
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
         """Write each changed task's newest document."""
         newest = {change.record.stream_id: change.after for change in changes}
-        columns = zip(*map(_row, newest.values()), strict=True)
-        connection.execute(_UPSERT, tuple(list(column) for column in columns))
+        for documents in portions(newest.values(), _characters):
+            columns = zip(*map(_row, documents), strict=True)
+            connection.execute(_UPSERT, tuple(list(column) for column in columns))
+
+
+def _characters(document: TaskDocument) -> int:
+    return 150 + len(document.task.description)
 
 
 def _row(document: TaskDocument) -> tuple[object, ...]:
