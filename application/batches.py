@@ -25,6 +25,8 @@ AT_ONCE: Final = 8
 """Commands of one batch that are under way together: enough to share a flush, few enough that what they cost between two turns
 of the event loop is a millisecond or two."""
 
+MOST_REST_SECONDS: Final = 0.02
+
 
 class Entry(msgspec.Struct, frozen=True):
     """A command of a batch, or the `refusal` of something that cannot be one."""
@@ -62,12 +64,22 @@ Render = Callable[[Exception], Rendered]
 
 
 class BatchHandler:
-    """Carries out batches over one log. `members_of` is asked once a batch."""
+    """Carries out batches over one log. `members_of` is asked once a batch.
 
-    def __init__(self, store: EventStore, handler: CommandHandler, members_of: MembersOf) -> None:
+    While `has_company` says that other workspaces are at work, a batch rests after each command for as long as that took.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        handler: CommandHandler,
+        members_of: MembersOf,
+        has_company: Callable[[UUID], bool] = lambda _: False,
+    ) -> None:
         self._store = store
         self._handler = handler
         self._members_of = members_of
+        self._has_company = has_company
 
     async def handle(self, entries: Sequence[Entry], context: CommandContext, render: Render) -> BatchAnswer:
         """Carry out those of one task in order, those of different tasks in any.
@@ -77,7 +89,8 @@ class BatchHandler:
         begun_at, settled = await self._begin(len(entries), context)
         is_replay = len(settled) == len(entries)
         if not is_replay:
-            run = _Run(self._store, self._handler, context, render, await self._members(entries, context))
+            members = await self._members(entries, context)
+            run = _Run(self._store, self._handler, context, render, members, self._has_company)
             settled |= await run.carry_out(entries, settled)
         outcomes = tuple(_completed(settled[number], entry) for number, entry in enumerate(entries))
         positions = [outcome.position for outcome in outcomes if outcome.position is not None]
@@ -111,7 +124,9 @@ class _Run:
         context: CommandContext,
         render: Render,
         members: frozenset[UUID],
+        has_company: Callable[[UUID], bool],
     ) -> None:
+        self._has_company = has_company
         self._store = store
         self._handler = handler
         self._context = context
@@ -129,9 +144,13 @@ class _Run:
         return self._outcomes
 
     async def _work(self, lines: Iterator[list[tuple[int, Entry]]]) -> None:
+        loop, workspace = asyncio.get_running_loop(), self._context.principal.workspace_id
         for line in lines:
             for number, entry in line:
+                began = loop.time()
                 self._outcomes[number] = await self._one(number, entry)
+                if self._has_company(workspace):
+                    await asyncio.sleep(min(loop.time() - began, MOST_REST_SECONDS))
 
     async def _one(self, number: int, entry: Entry) -> Outcome:
         key = self._context.idempotency

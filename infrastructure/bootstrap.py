@@ -158,7 +158,7 @@ async def _open_log(
 
     handler = CommandHandler(store, members_of)
     log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions, watch))
-    log.batches = BatchHandler(store, handler, members_of)
+    log.batches = BatchHandler(store, handler, members_of, store.has_company)
     log.batch_turns = BatchTurns(settings.max_waiting_batch_bytes)
     log.heads, log.positions = heads, positions
     log.news = ChangeWatch(reads_pool, positions, draining)

@@ -80,6 +80,10 @@ class PostgresEventStore:
         """See `EventStore.append`."""
         return await self._appender.append(append)
 
+    def has_company(self, workspace_id: UUID) -> bool:
+        """See `GroupCommitAppender.has_company`."""
+        return self._appender.has_company(workspace_id)
+
     def recall(self, stream_id: UUID) -> LoadedTask | None:
         """See `EventStore.recall`."""
         return self._memory.recall(stream_id)

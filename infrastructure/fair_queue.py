@@ -62,6 +62,8 @@ class FairQueue:
         self._lines: OrderedDict[UUID, _Line] = OrderedDict()
         self._count = 0
         self._bytes = 0
+        # The two workspaces that came last, with the deadlines that they got: enough to tell whether one has company.
+        self._last = self._last_but_one = (UUID(int=0), 0.0)
 
     def __len__(self) -> int:
         return self._count
@@ -79,6 +81,14 @@ class FairQueue:
         line.waiting.append(waiting)
         self._count += 1
         self._bytes += waiting.bytes
+        if self._last[0] != workspace:
+            self._last_but_one = self._last
+        self._last = (workspace, waiting.deadline)
+
+    def has_company(self, workspace: UUID, since: float) -> bool:
+        """Whether another workspace has come with a deadline after `since`."""
+        _, deadline = self._last if self._last[0] != workspace else self._last_but_one
+        return deadline > since
 
     def take(self) -> list[Waiting]:
         """The next call's appends, no stream and no key twice: the log relies on that. Each stream's order is kept."""

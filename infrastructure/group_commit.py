@@ -8,6 +8,7 @@ the workspaces that wait.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 import psycopg
 
@@ -20,6 +21,7 @@ from infrastructure.unavailable import Overloaded
 
 logger = logging.getLogger("taskmaster.log")
 
+COMPANY_SECONDS = 0.25
 DEADLINE_SECONDS = 5.0
 """How long an append is tried while Postgres is away, and how long Postgres may stay silent on one of them;
 where one was sent, its outcome is unknown to its caller then."""
@@ -70,6 +72,11 @@ class GroupCommitAppender:
         self._waiting.add(Waiting(append, answer, loop.time() + DEADLINE_SECONDS))
         self._something_waits.set()
         return await answer
+
+    def has_company(self, workspace_id: UUID) -> bool:
+        """Whether another workspace has appended within the last quarter of a second."""
+        now = asyncio.get_running_loop().time()
+        return self._waiting.has_company(workspace_id, now + DEADLINE_SECONDS - COMPANY_SECONDS)
 
     async def _serve(self) -> None:
         while self._waiting or not self._stopping:

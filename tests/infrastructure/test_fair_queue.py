@@ -135,3 +135,17 @@ class TestBounds:
             found.add(each)
         assert list(found.expired(5.0)) == [late, later]
         assert taken(found) == [good.append]
+
+
+class TestCompany:
+    def test_a_workspace_has_company_while_another_came_lately(self) -> None:
+        found = FairQueue(QueueBounds())
+        found.add(waiting(single(FLOOD), 1.0))
+        assert not found.has_company(FLOOD, 0.5)
+        assert found.has_company(QUIET, 0.5)
+        found.add(waiting(single(QUIET), 2.0))
+        found.add(waiting(single(FLOOD), 3.0))
+        found.add(waiting(single(FLOOD), 4.0))
+        assert found.has_company(FLOOD, 1.5)
+        assert not found.has_company(FLOOD, 2.5)
+        assert found.has_company(QUIET, 3.5)
