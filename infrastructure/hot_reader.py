@@ -41,6 +41,7 @@ HOT_READ_SECONDS = 0.25
 
 SECONDS_OF_REST = 0.25
 POLICY_SECONDS = 5.0
+MARK_SECONDS = 1.0
 MOST_KEYS = 256
 
 
@@ -69,6 +70,7 @@ class HotReader:
         self._page_script = client.register_script(READ_PAGE)
         self._rest_until = 0.0
         self._silences = 0
+        self._marked, self._mark_again = "", 0.0
         self._policy, self._policy_known_until = "noeviction", 0.0
         self._newest_page: tuple[bytes, HotPage] = (b"", HotPage(b"", None, 0))
 
@@ -241,7 +243,9 @@ class HotReader:
 
     def mark_damaged(self, why: str) -> None:
         """Leave word that a part of the read model was lost: the workers' next sweep builds it again."""
-        if self._marking is None or self._marking.done():
+        # Whoever reads it finds the same until it has been built again.
+        if self._keys.damaged != self._marked or time.monotonic() > self._mark_again:
+            self._marked, self._mark_again = self._keys.damaged, time.monotonic() + MARK_SECONDS
             logger.error("the read model in Redis is damaged: %s", why)
             self._marking = asyncio.create_task(self._mark(self._keys.damaged, why), name="damage mark")
 

@@ -224,7 +224,7 @@ async def lose_keys(
                 await client.look(client.newest, asked)
                 await client.look(0, asked)
             await trial.issue(15, PATIENCE)
-            await _built_again(trial, generation, kind, heal_seconds)
+            await _built_again(trial, generation, kind, heal_seconds, (client, task) if task else None)
         await trial.finish(writers)
         await trial.caught_up(heal_seconds)
         try:
@@ -234,13 +234,25 @@ async def lose_keys(
             return trial.verdict
 
 
-async def _built_again(trial: Trial, generation: int, kind: str, seconds: float) -> None:
+async def _built_again(
+    trial: Trial, generation: int, kind: str, seconds: float, lost: tuple[Client, str] | None = None
+) -> None:
+    """A lost task is found out by whoever asks for it, unless a change of it has written it anew."""
     begun = time.monotonic()
     while await asyncio.to_thread(_generation, trial.settings) == generation:
         if time.monotonic() - begun > seconds:
             trial.verdict.violations.append(f"the read model was not built again after key {kind}")
             return
+        if lost and await asyncio.to_thread(_is_there, trial.settings, generation, *lost):
+            return
+        if lost:
+            await ask(lost[0], f"/api/v1/tasks/{lost[1]}")
         await asyncio.sleep(0.02)
+
+
+def _is_there(settings: Settings, generation: int, client: Client, task: str) -> bool:
+    with redis.Redis.from_url(settings.redis_url) as connection:
+        return bool(connection.exists(f"tm:{{main}}:hot:{generation}:t:{client.workspace.hex}:{task.replace('-', '')}"))
 
 
 def _generation(settings: Settings) -> int:
