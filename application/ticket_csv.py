@@ -100,13 +100,13 @@ class _Reader:
             closed = text.find('"', at)
             if closed < 0:
                 raise self._refused(opened, "a quote that is opened here and never closed")
+            if closed - opened > FIELD_MAX_CHARACTERS:
+                raise self._refused(
+                    opened, f"a quoted field of more than {FIELD_MAX_CHARACTERS:,} characters, or a quote that is not closed"
+                )
             if not text.startswith('"', closed + 1):
                 break
             at = closed + 2
-        if closed - opened > FIELD_MAX_CHARACTERS:
-            raise self._refused(
-                opened, f"a quoted field of more than {FIELD_MAX_CHARACTERS:,} characters, or a quote that is not closed"
-            )
         if text.count(self._newline, opened, closed) >= FIELD_MAX_LINES:
             raise self._refused(opened, f"a quoted field of more than {FIELD_MAX_LINES:,} lines, or a quote that is not closed")
         return text[opened + 1 : closed].replace('""', '"'), closed + 1
