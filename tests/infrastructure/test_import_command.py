@@ -67,13 +67,13 @@ def test_what_cannot_be_read_is_2_in_one_line_and_writes_nothing(
 
 def test_rows_that_two_stray_quotes_made_text_of_are_pointed_out_and_refused_by_strict(log_url: str, tmp_path: Path) -> None:
     history, named = files(tmp_path, b"")
-    history.write_bytes(b'Ticket,Step,When,Who,Kind,Severity,Kind\n1,Open,2020-01-01,"Ann\n2,Take,2020-01-02,Bo",k,,k\n')
+    history.write_bytes(b'Ticket,Step,When,Who,Kind,Severity,Kind\n1,Open,2020-01-01,Ann,"k\n2,Take,2020-01-02,Bo",,k\n')
     strict = _tickets(log_url, history, named, "--strict")
     assert (strict.returncode, _events(log_url)) == (2, 0)
-    assert "line 2, column Who: a line inside this field reads as a row of its own, '2,Take,2020-01-02,Bo'" in strict.stderr
+    assert "line 2, column Kind: a line inside this field reads as a row of its own, '2,Take,2020-01-02,Bo'" in strict.stderr
     lenient = _tickets(log_url, history, named)
     assert lenient.returncode == 0
-    assert "looks wrong: line 2, column Who: a line inside this field" in lenient.stdout
+    assert "looks wrong: line 2, column Kind: a line inside this field" in lenient.stdout
 
 
 def test_a_history_may_come_through_a_pipe(log_url: str, tmp_path: Path) -> None:
