@@ -30,6 +30,9 @@ Admission = Callable[[Exchange], Awaitable[None] | None]
 """Decides about every request before it is served or refused. It raises to refuse, and gives an awaitable only where it has
 to wait. `Exchange.refusal` is set where the request leads nowhere or its token is not good."""
 
+ANONYMOUS_LINES: Final = 4
+"""Whoever shows no token waits in one of these, by address: one line an address would let a crowd of addresses outweigh those
+who are signed in, and one line for all would put everybody behind a single crowd."""
 NO_ROUTE: Final = "there is nothing at this path"
 _NO_CODING: Final = frozenset({b"", b"identity"})
 
@@ -81,7 +84,7 @@ class Edge:
                 raise exchange.refusal
             if not self._turns.begins_now():
                 asking = exchange.principal
-                await self._turns.wait(asking.workspace_id if asking is not None else exchange.client)
+                await self._turns.wait(asking.workspace_id if asking is not None else hash(exchange.client) % ANONYMOUS_LINES)
             await _serve(exchange, receive)
         except Exception as error:
             if exchange.is_answered:
