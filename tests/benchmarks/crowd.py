@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import subprocess
 from uuid import uuid4
 
@@ -36,6 +37,7 @@ def measure(bench: Bench, generator: LoadGenerator, plan: Plan) -> list[Figure]:
     """One API process, relay and worker running. Raises NotMeasured without wrk: our own client would be the bottleneck."""
     if generator.name != "wrk":
         raise NotMeasured("a crowd needs wrk: apt-get install wrk")
+    _allow_connections()
     with bench.stage() as settings, bench.api(settings) as api, bench.background(settings), Progress(settings) as progress:
         users = [register(api) for _ in range(USERS)]
         requests = _requests(api, users)
@@ -62,6 +64,15 @@ def measure(bench: Bench, generator: LoadGenerator, plan: Plan) -> list[Figure]:
         Figure("crowd_refused", crowd.refused + crowd.broken, crowd_how),
         Figure("crowd_p99_ms", crowd.p99_ms, crowd_how),
     ]
+
+
+def _allow_connections() -> None:
+    """Let the children have a file open for each connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CROWD + 1_000
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise NotMeasured(f"{CROWD} connections need {wanted} open files, the system allows {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def _requests(api: Server, users: list[User]) -> tuple[list[Request], list[Request]]:
