@@ -74,7 +74,8 @@ def create_app(settings: Settings | None = None, opener: OpenResources = open_re
 
 def describe() -> dict[str, Any]:
     """The OpenAPI document of every route that clients use."""
-    return openapi_document(Litestar(_documented_routes(), openapi_config=None).routes)
+    # Without `logging_config=None` whoever asks first would give the log of the whole process Litestar's form.
+    return openapi_document(Litestar(_documented_routes(), openapi_config=None, logging_config=None).routes)
 
 
 def _documented_routes() -> list[Any]:

@@ -10,7 +10,8 @@ from api.errors import BadRequest
 T = TypeVar("T")
 
 _MANY_DIGITS: Final = re.compile(rb"\.\d{7}").search
-_FINER_THAN_A_MICROSECOND: Final = re.compile(r"\.\d{6}0*[1-9]").search
+FINER_THAN_A_MICROSECOND: Final = re.compile(r"\.\d{6}0*[1-9]").search
+"""Finds in the text of a moment what decoding would round away."""
 
 
 def decode_command(body: bytes, type_: type[T]) -> T:
@@ -28,6 +29,6 @@ def _require_microseconds(value: Any, pointer: str = "") -> None:
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, member in members:
         place = f"{pointer}/{name}"
-        if name == "due_at" and isinstance(member, str) and _FINER_THAN_A_MICROSECOND(member):
+        if name == "due_at" and isinstance(member, str) and FINER_THAN_A_MICROSECOND(member):
             raise BadRequest(400, "invalid_body", "a moment has at most six digits after the second's point", place)
         _require_microseconds(member, place)

@@ -11,6 +11,7 @@ from litestar import get
 from litestar.types import ASGIApp
 
 from api.answers import Answer
+from api.command_bodies import FINER_THAN_A_MICROSECOND
 from api.compression import VARY
 from api.cursors import CursorSigner, place_of
 from api.documentation import HeaderParameter, QueryParameter, documented
@@ -133,6 +134,8 @@ def _moment(version: int, as_of: str | None) -> tuple[Moment, Place | None]:
 
 
 def _instant(name: str, text: str, otherwise: str = "") -> datetime:
+    if FINER_THAN_A_MICROSECOND(text):
+        raise BadRequest(400, "invalid_parameter", f"{name} has at most six digits after the second's point", name)
     try:
         # A plus sign that was not percent-encoded arrives as a space.
         moment = msgspec.convert(text.replace(" ", "+"), datetime)

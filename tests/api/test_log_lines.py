@@ -117,3 +117,11 @@ def test_a_request_that_was_answered_well_is_not_logged(world: World, server: Ra
     before = len(server.log_lines())
     assert connection.exchange("GET", f"{ROOT}/me", world.ada.headers).status == 200
     assert len(server.log_lines()) == before
+
+
+def test_the_log_keeps_its_form_after_somebody_asked_for_the_description(server: RawServer, connection: RawConnection) -> None:
+    assert connection.exchange("GET", "/schema/openapi.json").status == 200
+    assert connection.exchange("GET", "/%0aforged", {"X-Request-Id": "after-the-description"}).status == 404
+    (line,) = [line for line in server.log_lines() if "/%0aforged" in line]
+    assert line.endswith(" request_id=after-the-description")
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} INFO taskmaster\.api 404 not_found GET ", line)

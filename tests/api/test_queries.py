@@ -128,3 +128,11 @@ def test_strange_headers_break_nothing(world: World, name: str, value: bytes) ->
         assert "x-evil" not in answer.headers
         if answer.status_code >= 400:
             problem(answer, answer.status_code)
+
+
+@pytest.mark.parametrize("name", ["due_from", "due_before", "created_from", "created_before", "as_of"])
+def test_a_moment_in_a_query_is_refused_rather_than_rounded(world: World, name: str) -> None:
+    path = f"/tasks/{world.ada.task()}" if name == "as_of" else "/tasks"
+    problem(world.ada.get(path, params={name: "2025-01-01T23:59:59.9999999Z"}), 400, "invalid_parameter", name)
+    exact = world.ada.get(path, params={name: "2025-01-01T23:59:59.999999000Z"})
+    assert exact.status_code in {200, 404}, exact.text
