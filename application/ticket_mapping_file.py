@@ -126,7 +126,7 @@ def _file(content: bytes) -> _MappingFile:
         raw = tomllib.loads(unicodedata.normalize("NFC", content.decode("utf-8-sig")))
     except UnicodeDecodeError:
         raise MappingError("the mapping is not text in UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of more digits than Python reads is a plain ValueError
         raise MappingError(printable(f"the mapping is not valid TOML: {error}")) from None
     _known_fields(raw, _MappingFile, "a mapping")
     for name, table in _TABLES.items():

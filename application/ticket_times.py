@@ -147,23 +147,35 @@ def in_order_of_time(rows: Sequence[Row]) -> list[Row]:
 
 
 def _runs_backwards(rows: Sequence[Row]) -> bool:
-    newest: dict[str, datetime] = {}
-    forwards = backwards = 0
+    """By the rows of each ticket; where no ticket tells, by all of them, unless the file goes ticket by ticket."""
+    steps = _direction(rows, by_case=True)
+    if not steps and not _goes_ticket_by_ticket(rows):
+        steps = _direction(rows, by_case=False)
+    return steps < 0
+
+
+def _direction(rows: Sequence[Row], by_case: bool) -> int:
+    """More than 0 where later rows are later, less where they are earlier, whichever reading is meant."""
+    newest: dict[str, Row] = {}
+    steps = 0
     for row in rows:
-        if row.other is None:
-            before = newest.get(row.case)
-            if before is not None:
-                forwards += row.at > before
-                backwards += row.at < before
-            newest[row.case] = row.at
-    return backwards > forwards
+        key = row.case if by_case else ""
+        before = newest.get(key)
+        if before is not None:
+            steps += (row.at > (before.other or before.at)) - ((row.other or row.at) < before.at)
+        newest[key] = row
+    return steps
 
 
 def _is_ordered_as_a_whole(rows: Sequence[Row]) -> bool:
     certain = [row.at for row in rows if row.other is None]
     if any(one > next_one for one, next_one in pairwise(certain)):
         return False
-    # Ticket after ticket, the row before another ticket's says nothing about it.
+    return not _goes_ticket_by_ticket(rows)
+
+
+def _goes_ticket_by_ticket(rows: Sequence[Row]) -> bool:
+    """Then the row before another ticket's says nothing about it."""
     runs = sum(one.case != next_one.case for one, next_one in pairwise(rows)) + 1
     cases = len({row.case for row in rows})
-    return runs > cases or cases == len(rows)
+    return runs <= cases < len(rows)

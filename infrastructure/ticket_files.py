@@ -3,8 +3,10 @@
 import codecs
 import gzip
 import io
+import re
 import zlib
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -24,19 +26,26 @@ MOST_BYTES: Final = 1 << 30
 
 _GZIP: Final = b"\x1f\x8b"
 _OTHER_FORMATS: Final = (
+    (_GZIP, "packed with gzip twice"),
     (b"PK\x03\x04", "a workbook or another ZIP archive"),
     (b"\xd0\xcf\x11\xe0", "an old workbook (.xls) or another OLE file"),
-    (b"%PDF", "a PDF"),
+    (b"%PDF-", "a PDF"),
     (b"SQLite format 3\x00", "an SQLite database"),
-    (b"PAR1", "a Parquet file"),
-    (b"BZh", "packed with bzip2"),
     (b"\xfd7zXZ", "packed with xz"),
     (b"\x28\xb5\x2f\xfd", "packed with zstd"),
     (b"7z\xbc\xaf", "a 7-Zip archive"),
     (b"{\\rtf", "a document in RTF"),
-    (b"<?xml", "XML"),
-    (b"<!doctype html", "a page in HTML, perhaps one that asks to sign in"),
-    (b"<html", "a page in HTML, perhaps one that asks to sign in"),
+)
+# What a header may begin with as well is told by more than its first letters.
+_LIKE_TEXT: Final = (
+    (re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38)"), "packed with bzip2"),
+    (re.compile(rb"PAR1.*PAR1\Z", re.DOTALL), "a Parquet file"),
+    (re.compile(rb".{257}ustar", re.DOTALL), "a tar archive"),
+)
+_PAGES: Final = (
+    ("<?xml", "XML"),
+    ("<!doctype html", "a page in HTML, perhaps one that asks to sign in"),
+    ("<html", "a page in HTML, perhaps one that asks to sign in"),
 )
 # UTF-32's little-endian mark begins with UTF-16's.
 _MARKS: Final = (
@@ -80,10 +89,8 @@ def load_mapping(name_or_path: str) -> TicketMapping:
 def read_ticket_file(path: Path, encoding: str) -> TicketFile:
     """The file's text, unpacked if it is packed with gzip whatever its name says; raises ConfigurationError."""
     content = _content(path)
-    start = content[:64].lstrip().lower()
-    for mark, name in _OTHER_FORMATS:
-        if start.startswith(mark.lower()):
-            raise ConfigurationError(printable(f"{path} is no CSV file: it is {name}; export the tickets as CSV"))
+    if other := _other_format(content):
+        raise ConfigurationError(printable(f"{path} is no CSV file: it is {other}; export the tickets as CSV"))
     try:
         text = _decoded(content, encoding)
     except FileRefused as refused:
@@ -106,8 +113,21 @@ def _content(path: Path) -> bytes:
     return content
 
 
+def _other_format(content: bytes) -> str | None:
+    """What the file is instead of a CSV file, if that shows."""
+    found = (name for mark, name in _OTHER_FORMATS if content.startswith(mark))
+    alike = (name for pattern, name in _LIKE_TEXT if pattern.match(content))
+    start = content[:256].decode(_marked(content) or "utf-8", "ignore").lstrip("\ufeff \t\r\n").lower()
+    pages = (name for mark, name in _PAGES if start.startswith(mark))
+    return next(chain(found, alike, pages), None)
+
+
+def _marked(content: bytes) -> str | None:
+    return next((name for mark, name in _MARKS if content.startswith(mark)), None)
+
+
 def _decoded(content: bytes, encoding: str) -> str:
-    marked = next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    marked = _marked(content)
     if marked and codecs.lookup(marked).name != codecs.lookup(encoding).name:
         raise FileRefused(1, 1, f'the byte order mark of {marked}, but the mapping says {encoding}; set encoding = "{marked}"')
     if not marked and codecs.lookup(encoding).name == "utf-8" and b"\0" in content[:4]:
@@ -119,6 +139,7 @@ def _decoded(content: bytes, encoding: str) -> str:
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         found = content[error.start : error.start + 1].hex().upper()
         named = "name the file's encoding in the mapping" if codecs.lookup(encoding).name == "utf-8" else "it has another one"
+        example = "windows-1250" if codecs.lookup(encoding).name == "cp1252" else "windows-1252"
         raise FileRefused(
-            line, column, f'the byte 0x{found} is no text in {encoding}; {named}, as in encoding = "windows-1252"'
+            line, column, f'the byte 0x{found} is no text in {encoding}; {named}, as in encoding = "{example}"'
         ) from None

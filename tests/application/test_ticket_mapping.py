@@ -74,6 +74,7 @@ def test_steps_become_commands_that_name_the_activity_as_their_reason() -> None:
             "time.timezone: there is no time zone 'Mars/Olympus'; zones are named as in",
         ),
         ("[priority]", "[priority", "line"),
+        ("[priority]", f"wide = {'9' * 5_000}\n[priority]", "the mapping is not valid TOML: Exceeds the limit"),
     ],
 )
 def test_a_wrong_field_is_named(old: str, new: str, named: str) -> None:

@@ -45,6 +45,22 @@ def test_a_file_with_the_newest_row_first_is_read_from_its_end() -> None:
     assert _utc(*rows) == [(6, "23:30"), (5, "00:50"), (4, "00:55"), (3, "01:10"), (2, "02:05")]
 
 
+def test_a_short_file_with_the_newest_row_first_is_recognised_by_times_that_existed_twice() -> None:
+    rows = [_autumn("1", 10), _autumn("1", 50), _autumn("1", 30, hour=1)]
+    assert _utc(*rows) == [(4, "23:30"), (3, "00:50"), (2, "01:10")]
+
+
+def test_a_file_with_the_newest_row_first_is_recognised_by_all_its_tickets_where_none_tells_alone() -> None:
+    rows = [_autumn("1", 5), _autumn("1", 50), _autumn("2", 45, hour=1), _autumn("1", 40), _autumn("3", 30, hour=1)]
+    assert _utc(*rows) == [(6, "23:30"), (4, "23:45"), (5, "00:40"), (3, "00:50"), (2, "01:05")]
+
+
+def test_rows_of_one_moment_stay_as_they_are_where_only_the_tickets_come_newest_first() -> None:
+    rows = [_autumn("2", 8, "Open", hour=9), _autumn("2", 8, "Take", hour=9), _autumn("1", 7, "Open", hour=8)]
+    accepted, _ = _read(*rows)
+    assert [(each.case, each.activity) for each in accepted] == [("1", "Open"), ("2", "Open"), ("2", "Take")]
+
+
 def test_rows_of_one_moment_are_reversed_in_a_file_with_the_newest_row_first() -> None:
     rows = [_autumn("1", 9, hour=9), _autumn("1", 8, "Take", hour=9), _autumn("1", 8, "Open", hour=9)]
     accepted, _ = _read(*rows)

@@ -1,5 +1,6 @@
 """What a file may be: text in the mapping's encoding, plain or gzip. Anything else is one clear line."""
 
+import bz2
 import codecs
 import gzip
 from datetime import UTC, datetime
@@ -59,6 +60,13 @@ def test_the_same_text_in_any_encoding_is_the_same_history(tmp_path: Path, conte
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "utf-8", "an old workbook (.xls)"),
         (b"\n <!DOCTYPE HTML><html>", "utf-8", "a page in HTML"),
         (b"%PDF-1.7\n\x1b[2J", "utf-8", "it is a PDF"),
+        (codecs.BOM_UTF8 + b"<html><body>", "utf-8", "a page in HTML"),
+        ("<?xml version='1.0'?>".encode("utf-16"), "utf-8", "it is XML"),
+        (gzip.compress(gzip.compress(TEXT.encode(), mtime=0), mtime=0), "utf-8", "it is packed with gzip twice"),
+        (bz2.compress(TEXT.encode()), "utf-8", "it is packed with bzip2"),
+        (b"PAR1" + bytes(range(256)) + b"PAR1", "utf-8", "it is a Parquet file"),
+        (gzip.compress(b"history.csv".ljust(257, b"\0") + b"ustar\x0000", mtime=0), "utf-8", "it is a tar archive"),
+        (b"a,b\n\x81,1\n", "windows-1252", 'it has another one, as in encoding = "windows-1250"'),
     ],
 )
 def test_what_is_no_such_text_is_told_in_one_line_with_nothing_raw_in_it(
@@ -68,6 +76,11 @@ def test_what_is_no_such_text_is_told_in_one_line_with_nothing_raw_in_it(
         read_ticket_file(_file(tmp_path, content), encoding)
     assert said in str(refusal.value)
     assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize("header", ["BZH,Tâche", "Bzh91 ticket,Step", "PAR1,PAR2", "Pk,Step", "%pdf,%html"])
+def test_a_header_that_begins_as_another_format_does_is_read(tmp_path: Path, header: str) -> None:
+    assert read_ticket_file(_file(tmp_path, header.encode()), "utf-8").text == header
 
 
 def test_a_path_is_told_without_what_a_terminal_would_obey(tmp_path: Path) -> None:
