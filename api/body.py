@@ -14,6 +14,7 @@ import msgspec
 from litestar import Request
 from litestar.types import Receive
 
+from api.authentication import may_wait, require_access_still
 from api.errors import BadRequest
 from domain.text import unstorable
 from infrastructure.settings import Settings
@@ -37,7 +38,7 @@ async def read_body(request: Request[Any, Any, Any], limit: int | None = None, o
     """The body's bytes, declared to be JSON and at most `limit` long; an `optional` one may be missing altogether.
 
     A PATCH may also be declared a JSON Merge Patch (RFC 7396), which is what it is. Raises BadRequest 415, 413, 408 (too
-    slow) or 400.
+    slow) or 400, and NotAuthenticated where access ended while the body arrived.
     """
     declared, most = b"", LIMIT if limit is None else limit
     for name, value in request.scope["headers"]:
@@ -49,7 +50,9 @@ async def read_body(request: Request[Any, Any, Any], limit: int | None = None, o
     if declared not in allowed and (declared or not optional):
         raise _undeclared(allowed)
     settings: Settings = request.app.state.resources.settings
+    may_wait(request.scope)
     body = await _receive(request.receive, most, settings.body_seconds, settings.body_idle_seconds)
+    await require_access_still(request.scope)
     if body and not declared:
         raise _undeclared(allowed)
     return body

@@ -9,6 +9,7 @@ import msgspec
 from litestar.types import HTTPScope, Message, Send
 
 from api.answers import SECURITY_HEADERS, CompleteHeaders
+from api.authentication import require_access_still
 from api.errors import problem_of
 from api.headers import joined
 from api.log_lines import REQUEST_ID
@@ -19,6 +20,8 @@ from application.principal import Principal
 logger = logging.getLogger("taskmaster.api")
 
 _SANE_ID: Final = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
+
+_NO_CODE: Final = "-"
 
 Header = tuple[bytes, bytes]
 
@@ -77,7 +80,7 @@ class Exchange:
         self.route: Registered | None = None
         self.principal: Principal | None = None
         self.refusal: Exception | None = None
-        self._code = "-"
+        self._code = _NO_CODE
 
     @property
     def client(self) -> str:
@@ -88,6 +91,8 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Send on an answer's message with what every answer carries."""
         if message["type"] == "http.response.start":
+            if self._code == _NO_CODE:
+                await require_access_still(self.scope)
             self.is_answered = True
             message["headers"] = self._completed(message["headers"])
             if message["status"] >= 400 or self._logs_all:

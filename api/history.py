@@ -9,6 +9,7 @@ from litestar import get
 from litestar.types import ASGIApp
 
 from api.answers import Answer
+from api.authentication import may_wait
 from api.cursors import PLACE_PATTERN, place_of
 from api.documentation import HeaderParameter, QueryParameter, documented
 from api.errors import BadRequest
@@ -160,6 +161,8 @@ async def _entries_or_news(request: AnyRequest, query: Query, wanted: tuple[Plac
     log, workspace = log_of(request), principal(request).workspace_id
     wait = await freshness(request, query)
     until = monotonic() + seconds
+    if seconds:
+        may_wait(request.scope, 0)
     while True:
         entries = await log.reads.changes(workspace, after, room, wait, with_tasks)
         left = until - monotonic()

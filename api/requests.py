@@ -11,6 +11,7 @@ from uuid import UUID
 from litestar import Request
 from uuid_utils.compat import uuid7
 
+from api.authentication import may_wait
 from api.errors import BadRequest
 from api.preconditions import matched_versions
 from application.command_handler import CommandContext, IfMatch
@@ -187,6 +188,7 @@ def wait_of(request: AnyRequest, query: dict[str, list[str]]) -> Wait:
         name, _, value = preference.partition("=")
         if name == "wait" and value.isascii() and value.isdigit() and len(value) < 6:
             most = min(most, float(value))
+    may_wait(request.scope)
     return Wait(minimum, most)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from domain.task_events import TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRenamed, TaskStarted
 from infrastructure.settings import Settings
-from tests.api_world import ROOT, Api, User, World, problem, serving
+from tests.api_world import PASSWORD, ROOT, Api, User, World, problem, serving
 
 LIFE: tuple[TaskEvent, ...] = (TaskCreated("one"), TaskRenamed("two", reason="clearer"), TaskStarted(), TaskCompleted())
 
@@ -154,6 +154,22 @@ def test_who_waits_for_changes_is_sent_home_when_the_process_is_about_to_stop(ap
         api.run(asyncio.sleep(0))
         (tmp_path / "drain").touch()
         assert waiting.result(15).json() == {"items": [], "next_cursor": after, "has_more": False}
+
+
+def test_who_is_signed_out_while_he_waits_for_changes_hears_of_none(world: World) -> None:
+    api = world.api
+    user = api.register("watched")
+    user.task()
+    api.catch_up()
+    after = user.get("/changes").json()["next_cursor"]
+    signed_in = api.request("POST", f"{ROOT}/auth/login", json={"email": user.email, "password": PASSWORD}).json()
+    elsewhere = user.headers | {"Authorization": f"Bearer {signed_in['access_token']}"}
+    waiting = api.begin(api.build("GET", f"{ROOT}/changes?after={after}", headers=elsewhere | {"Prefer": "wait=30"}))
+    api.run(asyncio.sleep(0))
+    assert user.delete(f"/auth/sessions/{signed_in['session_id']}").status_code == 204
+    user.task("not for him")
+    api.catch_up()
+    problem(waiting.result(20), 401, "session_revoked")
 
 
 def test_who_waits_for_changes_in_vain_gets_an_empty_answer(user: User) -> None:

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from infrastructure.settings import Settings
-from tests.api_world import ROOT, World
+from tests.api_world import ROOT, User, World
 from tests.raw_http import RawConnection, RawServer, raw_server
 
 
 @pytest.fixture(scope="module")
 def server(api_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawServer]:
-    impatient = msgspec.structs.replace(api_settings, body_seconds=1.5, body_idle_seconds=0.5)
+    impatient = msgspec.structs.replace(api_settings, body_seconds=4.0, body_idle_seconds=0.5)
     with raw_server(impatient, tmp_path_factory.mktemp("server")) as running:
         yield running
 
@@ -26,9 +26,9 @@ def connection(server: RawServer) -> Iterator[RawConnection]:
     opened.close()
 
 
-def begin(connection: RawConnection, world: World, path: str, length: int | None, method: str = "POST") -> None:
+def begin(connection: RawConnection, user: User, path: str, length: int | None, method: str = "POST") -> None:
     lines = [f"{method} {ROOT}{path} HTTP/1.1", "Host: x", "Content-Type: application/json"]
-    lines += [f"{name}: {value}" for name, value in world.ada.headers.items()]
+    lines += [f"{name}: {value}" for name, value in user.headers.items()]
     lines += ["Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}", "", ""]
     connection.send("\r\n".join(lines).encode())
 
@@ -38,7 +38,7 @@ def begin(connection: RawConnection, world: World, path: str, length: int | None
 def test_a_body_that_does_not_come_is_not_waited_for(
     world: World, connection: RawConnection, path: str, length: int | None
 ) -> None:
-    begin(connection, world, path, length)
+    begin(connection, world.ada, path, length)
     answer = connection.read("POST")
     assert (answer.status, json.loads(answer.body)["code"]) == (408, "body_too_slow")
     assert answer.headers["connection"] == "close"
@@ -47,7 +47,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(
 
 def test_a_body_that_comes_in_drops_is_ended_as_a_whole(world: World, server: RawServer) -> None:
     connection = server.connect()
-    begin(connection, world, "/tasks", 10_000)
+    begin(connection, world.ada, "/tasks", 10_000)
     began = time.monotonic()
     # Never idle for as long as would be refused, and never finished either.
     with pytest.raises(ConnectionError):
@@ -62,9 +62,31 @@ def send_drops(connection: RawConnection, until: float) -> None:
         connection.pause(0.1)
 
 
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/batch"])
+def test_a_command_whose_session_ends_while_its_body_arrives_does_nothing(world: World, server: RawServer, path: str) -> None:
+    creation = {"title": "too late"}
+    command = creation if path == "/tasks" else {"commands": [{"command": {"command": "create"} | creation}]}
+    body = json.dumps(command).encode()
+    user = world.api.register("leaving")
+    connection, asking = server.connect(), server.connect()
+    begin(connection, user, path, None)
+    connection.send(b"1\r\n \r\n")
+    assert user.delete("/auth/sessions").status_code == 204
+    while asking.exchange("GET", f"{ROOT}/me", user.headers).status == 200:
+        # The other process hears of it within a second; a body without gaps is waited for meanwhile.
+        connection.send(b"1\r\n \r\n")
+        connection.pause(0.05)
+    connection.pause(0.3)
+    connection.send(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+    answer = connection.read("POST")
+    assert (answer.status, json.loads(answer.body)["code"]) == (401, "session_revoked")
+    for each in (asking, connection):
+        each.close()
+
+
 def test_a_body_in_many_pieces_arrives_whole(world: World, connection: RawConnection) -> None:
     body = json.dumps({"title": "x", "description": "y" * 3_000}).encode()
-    begin(connection, world, "/tasks", None)
+    begin(connection, world.ada, "/tasks", None)
     for at in range(0, len(body), 7):
         piece = body[at : at + 7]
         connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
