@@ -41,6 +41,8 @@ WHERE workspace_id = %(workspace)s
 ORDER BY display_name, principal_id LIMIT %(limit)s
 """
 
+_IS_MEMBER: Final = "SELECT FROM members WHERE workspace_id = %(workspace)s AND principal_id = %(after)s"
+
 
 @get(
     "/members",
@@ -63,13 +65,18 @@ async def list_members(request: AnyRequest) -> ASGIApp:
     limit, cursor = integer(query, "limit", LIMIT_MAX, 1, LIMIT_MAX), one(query, "cursor")
     after = None if cursor is None else uuid_of(cursor)
     if cursor is not None and after is None:
-        raise BadRequest(400, "invalid_cursor", "the cursor does not belong to this list; start from the first page", "cursor")
+        raise _not_of_this_list()
+    named = {"workspace": principal(request).workspace_id, "after": after, "limit": limit + 1}
     async with resources(request).accounts_pool.connection() as connection:
-        found = await connection.execute(
-            _PAGE, {"workspace": principal(request).workspace_id, "after": after, "limit": limit + 1}
-        )
-        members = [Member(*row) for row in await found.fetchall()]
+        members = [Member(*row) for row in await (await connection.execute(_PAGE, named)).fetchall()]
+        # Behind somebody who is not here nothing would ever come: that must not pass for the end of the list.
+        if after and not members and not await (await connection.execute(_IS_MEMBER, named)).fetchone():
+            raise _not_of_this_list()
     more = len(members) > limit
     following = str(members[limit - 1].principal_id) if more else None
     page = Members(members[:limit], following, more)
     return Answer(msgspec.json.encode(page), None, 200, next_page(request.scope, following))
+
+
+def _not_of_this_list() -> BadRequest:
+    return BadRequest(400, "invalid_cursor", "the cursor does not belong to this list; start from the first page", "cursor")

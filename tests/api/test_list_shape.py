@@ -41,9 +41,11 @@ def test_members_come_in_pages_that_neither_repeat_nor_skip(world: World) -> Non
         assert found["has_more"] is (found["next_cursor"] is not None) is ("link" in page.headers)
 
 
-def test_the_members_of_one_workspace_do_not_show_through_a_cursor_of_another(world: World) -> None:
-    cursor = str(world.eve.principal_id)
-    assert world.ada.get(f"/members?cursor={cursor}").json()["items"] == []
+def test_a_cursor_of_another_list_of_members_does_not_pass_for_the_end_of_this_one(world: World) -> None:
+    for stranger in (world.eve.principal_id, uuid4()):
+        problem(world.ada.get(f"/members?cursor={stranger}"), 400, "invalid_cursor", "cursor")
+    last = world.ada.get("/members").json()["items"][-1]["principal_id"]
+    assert world.ada.get(f"/members?cursor={last}").json()["items"] == []
     problem(world.ada.get("/members?cursor=x"), 400, "invalid_cursor", "cursor")
     problem(world.ada.get("/members?limit=0"), 400, "invalid_parameter", "limit")
     problem(world.ada.get("/members?limit=1001"), 400, "invalid_parameter", "limit")
