@@ -41,7 +41,7 @@ WHERE workspace_id = %(workspace)s
 ORDER BY display_name, principal_id LIMIT %(limit)s
 """
 
-_IS_MEMBER: Final = "SELECT FROM members WHERE workspace_id = %(workspace)s AND principal_id = %(after)s"
+_IS_MEMBER: Final = "SELECT 1 FROM members WHERE workspace_id = %(workspace)s AND principal_id = %(after)s"
 
 
 @get(

@@ -20,6 +20,8 @@ _IN_A_LINE: Final = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029{_DISGUISES}{_NO
 _IN_PROSE: Final = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_DISGUISES}{_NONCHARACTERS}]")
 # Letters and symbols of nothing: Hangul fillers, the blank Braille pattern, the null note head.
 _BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
+# Unassigned, but for ever shown as nothing (Default_Ignorable_Code_Point): so this depends on no release of Unicode.
+_IGNORABLE: Final = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]").fullmatch
 _NO_INK: Final = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me", "Mc"))
 
 
@@ -58,7 +60,7 @@ def is_invisible(text: str) -> bool:
     """Whether nobody would see anything of it: blanks, joiners, fillers, marks without a letter."""
     if text.isascii():
         return not text.strip()
-    return all(unicodedata.category(each) in _NO_INK or each in _BLANK for each in text)
+    return all(unicodedata.category(each) in _NO_INK or each in _BLANK or _IGNORABLE(each) for each in text)
 
 
 def unstorable(text: str) -> str | None:
