@@ -84,8 +84,9 @@ async def readyz(request: AnyRequest) -> ASGIApp:
 
 def _is_operator(request: AnyRequest) -> bool:
     token = resources(request).settings.operator_token
-    given = header(request, b"authorization") or ""
-    return bool(token) and hmac.compare_digest(given.encode("latin-1"), f"Bearer {token}".encode())
+    scheme, _, given = (header(request, b"authorization") or "").partition(" ")
+    # The scheme's case does not matter (RFC 9110, 11.1), here as on every other route.
+    return bool(token) and scheme.lower() == "bearer" and hmac.compare_digest(given.encode("latin-1"), token.encode())
 
 
 async def _require_answer(log: LogResources) -> None:

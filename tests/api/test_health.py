@@ -54,6 +54,12 @@ def test_whoever_is_not_the_operator_is_told_that_it_is_ready_and_nothing_else(w
         assert "x-position" not in answer.headers
 
 
+def test_the_operator_is_known_however_the_scheme_is_written(world: World) -> None:
+    token = world.api.settings.operator_token
+    for scheme in ("Bearer", "bearer", "BEARER"):
+        assert "details" in world.api.request("GET", "/readyz", headers={"Authorization": f"{scheme} {token}"}).json()
+
+
 def test_without_an_operators_token_nobody_is_the_operator(world: World) -> None:
     with serving(msgspec.structs.replace(world.api.settings, operator_token="")) as other:
         for authorization in ("Bearer ", "Bearer", "", "Bearer None"):

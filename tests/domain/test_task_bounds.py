@@ -137,7 +137,7 @@ class TestText:
             "❤\ufe0f",
             "e\u0301",
             "\ue000",
-            "\U000e0fff",
+            "\U000dfffd",
             "漢字",
             "✓",
             "a\u200bb",
