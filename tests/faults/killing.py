@@ -40,6 +40,7 @@ POINTS: dict[str, dict[str, int]] = {
     "relay": {"relay.before_wake_up": 4, "relay.inside_wake_up": 4, "relay.after_wake_up": 4},
     "rebuild": {
         "rebuild.table_built": 1,
+        "rebuild.table_locked": 1,
         "rebuild.table_before_commit": 1,
         "rebuild.hot_built": 1,
         "rebuild.hot_withdrawn": 1,

@@ -37,7 +37,8 @@ def test_a_checkpoint_that_is_committed_before_its_batch_is_found_out(laboratory
 
 def test_a_script_that_does_not_compare_the_checkpoint_is_found_out(laboratory: Laboratory) -> None:
     verdict = asyncio.run(wake_zombies(laboratory, SEED, ("hot.before_apply",), sabotage=("no comparison",)))
-    assert noticed(verdict.violations, "Redis counters")
+    # Seen by a client while it lasted, or found in Redis afterwards.
+    assert noticed(verdict.violations, "counts at") or noticed(verdict.violations, "Redis counters")
 
 
 def test_workers_that_do_not_sweep_are_found_behind(laboratory: Laboratory) -> None:

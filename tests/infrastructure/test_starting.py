@@ -123,6 +123,8 @@ def test_the_api_starts_without_redis_and_serves(database_url: str, tmp_path: Pa
         "TASKMASTER_SECRET_KEY": KEY,
         "TASKMASTER_DRAIN_SECONDS": "0",
         "TASKMASTER_DATA_DIR": str(tmp_path / "none"),
+        # A process that never saw Redis knows of no budget and gives what comes back from now on: nothing at once.
+        "TASKMASTER_LIMITS": "off",
     }
     with started("infrastructure.cli", "serve", environ=environ) as serve:
         assert serve.stdout is not None
