@@ -10,7 +10,7 @@ import psycopg
 import rich_click as click
 
 from infrastructure import processes
-from infrastructure.connection_check import check_postgres, check_redis, one_line
+from infrastructure.connection_check import check_postgres, check_redis, check_redis_address, one_line
 from infrastructure.local_home import LocalServiceError
 from infrastructure.local_services import reachable_services
 from infrastructure.migrate import migrate
@@ -192,8 +192,8 @@ def _operate(operation: str, /, *, redis: bool = False, **options: object) -> No
 @contextmanager
 def _reached(*, redis: bool, make: bool = False) -> Iterator[Settings]:
     configured = load_settings()
-    if configured.redis_url and redis:
-        check_redis(configured.redis_url)
+    if configured.redis_url:
+        (check_redis if redis else check_redis_address)(configured.redis_url)
     with reachable_services(configured, redis=redis, make=make) as settings:
         yield settings
 

@@ -4,6 +4,7 @@ import psycopg
 import redis
 
 from infrastructure.migrate import check_migrated, check_server
+from infrastructure.redis_client import READ_MODELS, with_database
 from infrastructure.settings import ConfigurationError, Settings
 
 # Also the bound of a whole attempt as far as one address goes: a wrong URL is told within five seconds.
@@ -42,10 +43,10 @@ def check_postgres(url: str, log_name: str | None = None) -> None:
 
 def check_redis(url: str) -> None:
     """Raise RedisAway for a server that does not answer, another ConfigurationError for one that must not be used."""
-    try:
-        client = redis.Redis.from_url(url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS, retry=None)
-    except ValueError:
-        raise ConfigurationError("REDIS_URL: not a redis://, rediss:// or unix:// URL") from None
+    check_redis_address(url)
+    client = redis.Redis.from_url(
+        with_database(url, READ_MODELS), socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS, retry=None
+    )
     try:
         with client:
             _check_redis_server(client)
@@ -53,6 +54,19 @@ def check_redis(url: str) -> None:
         raise ConfigurationError(f"REDIS_URL: {one_line(error)}") from None
     except redis.RedisError as error:
         raise RedisAway(f"REDIS_URL: {one_line(error)}") from None
+
+
+def check_redis_address(url: str) -> None:
+    """Raise ConfigurationError for what is no address of a Redis, without asking anybody.
+
+    Whoever can do without Redis cannot do with a wrong word in its place.
+    """
+    try:
+        pool = redis.ConnectionPool.from_url(with_database(url, READ_MODELS))
+        # Made and never opened: options in the URL are only looked at here.
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, redis.RedisError):
+        raise ConfigurationError("REDIS_URL: not a redis://, rediss:// or unix:// URL, or one with unknown options") from None
 
 
 def _check_redis_server(client: redis.Redis) -> None:

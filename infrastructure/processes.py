@@ -18,6 +18,8 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 
+from infrastructure.budgets import budgets_of
+from infrastructure.client_address import trusted_networks
 from infrastructure.connection_check import RedisAway, check_postgres, check_redis, check_servers
 from infrastructure.local_services import LocalServices
 from infrastructure.migrate import migrate
@@ -90,6 +92,7 @@ def run_dev(settings: Settings, children: Children = everything) -> None:
     Raises ConfigurationError or LocalServiceError when it cannot start.
     """
     begun = time.monotonic()
+    _check_what_children_read(settings)
     with _interruptible() as check:
         check_servers(settings)
         settings = with_port(with_kept_secret(settings))
@@ -113,6 +116,7 @@ def run_with_servers(settings: Settings, children: Children, *, has_url: bool) -
         if not url:
             raise ConfigurationError(f"{name} is required; 'taskmaster dev' starts servers of its own")
     begun = time.monotonic()
+    _check_what_children_read(settings)
     with _interruptible() as check:
         check_postgres(settings.database_url, settings.log_name)
         try:
@@ -127,6 +131,12 @@ def run_with_servers(settings: Settings, children: Children, *, has_url: bool) -
         with TemporaryDirectory(prefix="taskmaster-serve-") as private:
             drained = msgspec.structs.replace(with_port(settings), drain_file=str(Path(private) / "draining"))
             _supervise(drained, children, list, begun)
+
+
+def _check_what_children_read(settings: Settings) -> None:
+    """Raise ConfigurationError here, once: a child that found it out would end, and be started again and again."""
+    trusted_networks(settings)
+    budgets_of(settings)
 
 
 def with_port(settings: Settings) -> Settings:

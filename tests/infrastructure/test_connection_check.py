@@ -33,6 +33,11 @@ def test_servers_without_an_address_are_not_looked_at() -> None:
         (Settings(redis_url="unix:///nonexistent/redis.sock"), "REDIS_URL"),
         (Settings(redis_url="http://:hunter2@h"), "REDIS_URL"),
         (Settings(redis_url="redis://:hunter2@h:port/0"), "REDIS_URL"),
+        (Settings(redis_url="redis://:hunter2@h:99999/0"), "REDIS_URL"),
+        (Settings(redis_url="redis://:hunter2@[::1/0"), "REDIS_URL"),
+        (Settings(redis_url="redis://:hunter2@h/0?colour=red"), "REDIS_URL"),
+        (Settings(redis_url="redis://:hunter2@h/0?max_connections=-1"), "REDIS_URL"),
+        (Settings(redis_url="redis://"), "REDIS_URL"),
     ],
 )
 def test_a_wrong_address_is_one_line_within_seconds_and_shows_no_password(settings: Settings, variable: str) -> None:

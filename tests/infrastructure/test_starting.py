@@ -103,6 +103,36 @@ def test_a_command_that_needs_redis_says_so_in_one_line(run: Run, database_url: 
         assert errors.startswith("error: REDIS_URL")
 
 
+@pytest.mark.parametrize("redis", ["http://h", "redis://h:port", "redis://h/0?colour=red"])
+@pytest.mark.parametrize("command", ["status", "verify", "migrate", "parked"])
+def test_what_is_no_redis_at_all_is_told_in_one_line_also_where_none_is_needed(
+    run: Run, database_url: str, command: str, redis: str
+) -> None:
+    code, output, errors = run(command, DATABASE_URL=database_url, REDIS_URL=redis)
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith("error: REDIS_URL: not a redis://")
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("TASKMASTER_TRUSTED_PROXIES", "10.0.0.0/8,proxy"),
+        ("TASKMASTER_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TASKMASTER_LIMIT_USER", "0/60"),
+        ("TASKMASTER_LIMIT_USER", "5/0"),
+        ("TASKMASTER_LIMIT_REPORTS", "1/99999999"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "work", "dev"])
+def test_what_only_the_api_reads_is_told_before_any_process_is_started(
+    run: Run, database_url: str, command: str, variable: str, text: str
+) -> None:
+    urls = {} if command == "dev" else {"DATABASE_URL": database_url, "REDIS_URL": NOBODY_THERE, "TASKMASTER_SECRET_KEY": KEY}
+    code, output, errors = run(command, **urls, **{variable: text})
+    assert (code, output, errors.count("\n")) == (2, "", 1)
+    assert errors.startswith(f"error: {variable}: ")
+
+
 @pytest.mark.parametrize("command", ["status", "verify", "migrate", "parked", "rebuild all"])
 def test_a_short_command_in_a_wrong_folder_says_so_and_makes_nothing(run: Run, tmp_path: Path, command: str) -> None:
     code, output, errors = run(command)
