@@ -2,7 +2,8 @@
 
 It stands outside Litestar's own stack, because guards and hooks inside cost more per request than what is done here, and do
 not see what leads to no route. In this order: the route that the path leads to, who asks (wherever the registration does not
-say `public=True`), admission, its turn, the handler. Whatever is refused on the way is refused by `Exchange.refuse`.
+say `public=True`), admission, its turn (a stranger's comes before admission), the handler. Whatever is refused on the way is
+refused by `Exchange.refuse`.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -30,9 +31,6 @@ Admission = Callable[[Exchange], Awaitable[None] | None]
 """Decides about every request before it is served or refused. It raises to refuse, and gives an awaitable only where it has
 to wait. `Exchange.refusal` is set where the request leads nowhere or its token is not good."""
 
-ANONYMOUS_LINES: Final = 4
-"""Whoever shows no token waits in one of these, by address: one line an address would let a crowd of addresses outweigh those
-who are signed in, and one line for all would put everybody behind a single crowd."""
 NO_ROUTE: Final = "there is nothing at this path"
 _NO_CODING: Final = frozenset({b"", b"identity"})
 
@@ -78,13 +76,16 @@ class Edge:
                 _require_route(exchange)
             except (BadRequest, NotAuthenticated, Unavailable) as refusal:
                 exchange.refusal = refusal
+            asking = exchange.principal
+            # Before anything is decided: refusing costs time as well, and strangers may come by the thousand.
+            if asking is None and not self._turns.begins_now(stranger=True):
+                await self._turns.wait(exchange.client, stranger=True)
             if self.admission is not None and (waiting := self.admission(exchange)) is not None:
                 await waiting
             if exchange.refusal is not None:
                 raise exchange.refusal
-            if not self._turns.begins_now():
-                asking = exchange.principal
-                await self._turns.wait(asking.workspace_id if asking is not None else hash(exchange.client) % ANONYMOUS_LINES)
+            if asking is not None and not self._turns.begins_now():
+                await self._turns.wait(asking.workspace_id)
             await _serve(exchange, receive)
         except Exception as error:
             if exchange.is_answered:

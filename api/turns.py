@@ -13,49 +13,79 @@ from infrastructure.unavailable import Overloaded
 
 BEGIN_A_LAP: Final = 48
 """Some milliseconds of work: long enough that a lap's own cost does not matter, short for whatever waits beside it."""
+STRANGERS_A_LAP: Final = 4
 
 
-class Turns:
-    """The order in which requests begin. One for each process, used on its event loop only.
+class _Lines:
+    """Lines that are served by turns (round robin), so that whoever waits in a short one does not wait behind a long one."""
 
-    At most `most_waiting` wait; who comes then is refused (`Overloaded`) before anything is done for him. The lines are served
-    by turns (round robin), so that a client with thousands of connections does not keep others waiting behind all of them.
-    """
-
-    def __init__(self, most_waiting: int, begin_a_lap: int = BEGIN_A_LAP) -> None:
-        self._most_waiting = most_waiting
-        self._begin_a_lap = begin_a_lap
-        self._begun = 0
+    def __init__(self) -> None:
         self._lines: dict[Hashable, deque[asyncio.Future[None]]] = {}
         self._order: deque[Hashable] = deque()
-        self._waiting = 0
-        self._lap_scheduled = False
+        self.waiting = 0
 
-    @property
-    def waiting(self) -> int:
-        """How many requests wait for their turn."""
-        return self._waiting
-
-    def begins_now(self) -> bool:
-        """Whether a request may begin at once, which then counts as begun; else `wait` is for it."""
-        if self._waiting or self._begun >= self._begin_a_lap:
-            return False
-        self._begun += 1
-        if not self._lap_scheduled:
-            self._schedule()
-        return True
-
-    async def wait(self, line: Hashable) -> None:
-        """Wait for the next turn in a line. Raises `Overloaded` where too many wait already."""
-        if self._waiting >= self._most_waiting:
-            raise Overloaded(f"{self._waiting} requests are waiting already")
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def join(self, line: Hashable, turn: "asyncio.Future[None]") -> None:
         queue = self._lines.get(line)
         if queue is None:
             queue = self._lines[line] = deque()
             self._order.append(line)
         queue.append(turn)
-        self._waiting += 1
+        self.waiting += 1
+
+    def begin(self, most: int) -> int:
+        """Let up to `most` begin; how many did."""
+        begun = 0
+        while self.waiting and begun < most:
+            line = self._order.popleft()
+            queue = self._lines[line]
+            turn = queue.popleft()
+            self.waiting -= 1
+            if queue:
+                self._order.append(line)
+            else:
+                del self._lines[line]
+            # Whoever hung up meanwhile has cancelled his turn.
+            if not turn.done():
+                turn.set_result(None)
+                begun += 1
+        return begun
+
+
+class Turns:
+    """The order in which requests begin. One for each process, used on its event loop only.
+
+    At most `most_waiting` wait; who comes then is refused (`Overloaded`) before anything is done for him. Strangers, who show
+    no good token, begin a few a lap whatever their number: a flood of sign-ins costs sign-ins. Where little happens a lap
+    takes a fraction of a millisecond, and nobody waits.
+    """
+
+    def __init__(self, most_waiting: int, begin_a_lap: int = BEGIN_A_LAP, strangers_a_lap: int = STRANGERS_A_LAP) -> None:
+        self._most_waiting = most_waiting
+        self._a_lap = {False: begin_a_lap, True: strangers_a_lap}
+        self._begun = {False: 0, True: 0}
+        self._lines = {False: _Lines(), True: _Lines()}
+        self._lap_scheduled = False
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return self._lines[False].waiting + self._lines[True].waiting
+
+    def begins_now(self, stranger: bool = False) -> bool:
+        """Whether a request may begin at once, which then counts as begun; else `wait` is for it."""
+        if self._lines[stranger].waiting or self._begun[stranger] >= self._a_lap[stranger]:
+            return False
+        self._begun[stranger] += 1
+        if not self._lap_scheduled:
+            self._schedule()
+        return True
+
+    async def wait(self, line: Hashable, stranger: bool = False) -> None:
+        """Wait for the next turn in a line. Raises `Overloaded` where too many wait already."""
+        if self.waiting >= self._most_waiting:
+            raise Overloaded(f"{self.waiting} requests are waiting already")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines[stranger].join(line, turn)
         if not self._lap_scheduled:
             self._schedule()
         await turn
@@ -66,19 +96,7 @@ class Turns:
 
     def _next_lap(self) -> None:
         self._lap_scheduled = False
-        self._begun = 0
-        while self._waiting and self._begun < self._begin_a_lap:
-            line = self._order.popleft()
-            queue = self._lines[line]
-            turn = queue.popleft()
-            self._waiting -= 1
-            if queue:
-                self._order.append(line)
-            else:
-                del self._lines[line]
-            # Whoever hung up meanwhile has cancelled his turn.
-            if not turn.done():
-                turn.set_result(None)
-                self._begun += 1
-        if self._begun:
+        for kind, lines in self._lines.items():
+            self._begun[kind] = lines.begin(self._a_lap[kind])
+        if self._begun[False] or self._begun[True]:
             self._schedule()

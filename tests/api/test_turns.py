@@ -100,3 +100,26 @@ def test_a_request_does_not_overtake_those_that_wait() -> None:
         await asyncio.gather(*waiting)
 
     asyncio.run(overtaking())
+
+
+def test_a_flood_of_strangers_leaves_the_turns_of_those_who_are_known_alone() -> None:
+    async def flooded() -> list[int]:
+        turns = Turns(1_000, begin_a_lap=4, strangers_a_lap=1)
+        begun = {True: 0, False: 0}
+
+        async def request(line: int, stranger: bool) -> None:
+            if not turns.begins_now(stranger):
+                await turns.wait(line, stranger)
+            begun[stranger] += 1
+
+        running = [asyncio.create_task(request(number, True)) for number in range(200)]
+        running += [asyncio.create_task(request(0, False)) for _ in range(8)]
+        await asyncio.gather(*running[200:])
+        seen = [begun[True], begun[False]]
+        await asyncio.gather(*running)
+        return seen
+
+    strangers, known = asyncio.run(flooded())
+    # Two laps for those who are known: by then no more than a stranger a lap, and the laps of their start and end, have begun.
+    assert known == 8
+    assert strangers <= 6
