@@ -14,6 +14,9 @@ from infrastructure.unavailable import Overloaded
 BEGIN_A_LAP: Final = 48
 """Some milliseconds of work: long enough that a lap's own cost does not matter, short for whatever waits beside it."""
 STRANGERS_A_LAP: Final = 4
+BUSY_SECONDS: Final = 0.02
+SECONDS_A_STRANGER: Final = 0.002
+"""While others are at work, a stranger begins so often at most: less than a tenth of the process' time is theirs then."""
 
 
 class _Lines:
@@ -55,8 +58,8 @@ class Turns:
     """The order in which requests begin. One for each process, used on its event loop only.
 
     At most `most_waiting` wait; who comes then is refused (`Overloaded`) before anything is done for him. Strangers, who show
-    no good token, begin a few a lap whatever their number: a flood of sign-ins costs sign-ins. Where little happens a lap
-    takes a fraction of a millisecond, and nobody waits.
+    no good token, begin a few a lap where nobody else is at work, and else one at a time, `SECONDS_A_STRANGER` apart: a
+    flood of sign-ins costs sign-ins.
     """
 
     def __init__(self, most_waiting: int, begin_a_lap: int = BEGIN_A_LAP, strangers_a_lap: int = STRANGERS_A_LAP) -> None:
@@ -65,6 +68,8 @@ class Turns:
         self._begun = {False: 0, True: 0}
         self._lines = {False: _Lines(), True: _Lines()}
         self._lap_scheduled = False
+        self._stranger_after = 0.0
+        self._busy_until = 0.0
 
     @property
     def waiting(self) -> int:
@@ -73,9 +78,11 @@ class Turns:
 
     def begins_now(self, stranger: bool = False) -> bool:
         """Whether a request may begin at once, which then counts as begun; else `wait` is for it."""
-        if self._lines[stranger].waiting or self._begun[stranger] >= self._a_lap[stranger]:
+        if self._lines[stranger].waiting or self._begun[stranger] >= self._room(stranger):
             return False
         self._begun[stranger] += 1
+        if not stranger:
+            self._busy_until = asyncio.get_running_loop().time() + BUSY_SECONDS
         if not self._lap_scheduled:
             self._schedule()
         return True
@@ -94,9 +101,29 @@ class Turns:
         self._lap_scheduled = True
         asyncio.get_running_loop().call_soon(self._next_lap)
 
+    def _room(self, stranger: bool) -> int:
+        """How many of a kind may begin in this lap."""
+        if not stranger:
+            return self._a_lap[False]
+        now = asyncio.get_running_loop().time()
+        if now >= self._busy_until and not self._lines[False].waiting:
+            return self._a_lap[True]
+        if now < self._stranger_after:
+            return 0
+        self._stranger_after = now + SECONDS_A_STRANGER
+        return 1
+
     def _next_lap(self) -> None:
         self._lap_scheduled = False
-        for kind, lines in self._lines.items():
-            self._begun[kind] = lines.begin(self._a_lap[kind])
+        strangers = self._room(stranger=True) if self._lines[True].waiting else 0
+        self._begun = {
+            False: self._lines[False].begin(self._a_lap[False]),
+            True: self._lines[True].begin(strangers),
+        }
+        if self._begun[False]:
+            self._busy_until = asyncio.get_running_loop().time() + BUSY_SECONDS
         if self._begun[False] or self._begun[True]:
             self._schedule()
+        elif self._lines[True].waiting:
+            self._lap_scheduled = True
+            asyncio.get_running_loop().call_later(SECONDS_A_STRANGER, self._next_lap)

@@ -25,7 +25,8 @@ AT_ONCE: Final = 8
 """Commands of one batch that are under way together: enough to share a flush, few enough that what they cost between two turns
 of the event loop is a millisecond or two."""
 
-MOST_REST_SECONDS: Final = 0.02
+REST: Final = 2.0
+MOST_REST_SECONDS: Final = 0.03
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ Render = Callable[[Exception], Rendered]
 class BatchHandler:
     """Carries out batches over one log. `members_of` is asked once a batch.
 
-    While `has_company` says that other workspaces are at work, a batch rests after each command for as long as that took.
+    While `has_company` says that other workspaces are at work, a batch rests after each command for twice as long as that took.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class _Run:
                 began = loop.time()
                 self._outcomes[number] = await self._one(number, entry)
                 if self._has_company(workspace):
-                    await asyncio.sleep(min(loop.time() - began, MOST_REST_SECONDS))
+                    await asyncio.sleep(min(REST * (loop.time() - began), MOST_REST_SECONDS))
 
     async def _one(self, number: int, entry: Entry) -> Outcome:
         key = self._context.idempotency
