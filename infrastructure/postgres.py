@@ -12,7 +12,10 @@ from infrastructure.settings import LOG_NAME, ConfigurationError
 CONTROL_SCHEMA = "taskmaster"
 
 READ_SECONDS = 5
-LOCK_SECONDS = 2
+LOCK_SECONDS = 3
+CONNECTION_SECONDS = 3.5
+"""Both longer than a rebuild that was stopped inside its switch may stay silent before it loses its locks: who asks
+meanwhile is answered late and not refused."""
 
 AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
@@ -65,13 +68,14 @@ def is_of_another_release(error: psycopg.Error) -> bool:
 def pool(database_url: str, schema: str, size: int, application: str = "taskmaster") -> AsyncPool:
     """A closed pool of autocommit connections for an API's reads; `await pool.open()` opens it.
 
-    Getting one waits at most two seconds, a statement runs for at most READ_SECONDS and waits for a lock at most LOCK_SECONDS.
+    Getting one waits at most CONNECTION_SECONDS, a statement runs for at most READ_SECONDS and waits for a lock at most
+    LOCK_SECONDS.
     """
     return AsyncConnectionPool(
         conninfo(database_url, schema, application, _OF_READS),
         min_size=min(2, size),
         max_size=size,
-        timeout=2.0,
+        timeout=CONNECTION_SECONDS,
         kwargs={"autocommit": True},
         open=False,
         check=None,

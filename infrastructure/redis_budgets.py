@@ -16,13 +16,14 @@ import redis.asyncio
 from redis.exceptions import NoScriptError, RedisError
 
 from infrastructure.budgets import MICRO, Budget
+from infrastructure.patience import Patience
 
 PREFIX: Final = "tm:{limits}:"
 MARK: Final = f"{PREFIX}mark"
 SETTLE_SECONDS: Final = 1.0
 """After a loss all processes give their own shares for so long before Redis decides again: whoever is still cut off has
 noticed by then."""
-TIMEOUT_SECONDS: Final = 1.0
+TIMEOUT_SECONDS: Final = 0.5
 MOST_AT_ONCE: Final = 64
 LEND_SECONDS: Final = 1.0
 """So long lent points last, where a gap may be left before them."""
@@ -196,8 +197,9 @@ class RedisBudgets:
                 try:
                     asked_at, answers = await self._ask_twice(batch)
                 except (RedisError, OSError, TimeoutError):
+                    # Nor would it answer those who came meanwhile: they are not kept waiting for the same silence.
                     _refuse([answer for _, _, answer in batch])
-                    continue
+                    return
                 for (_, _, answer), found in zip(batch, answers, strict=True):
                     if answer.done():
                         continue
@@ -226,7 +228,7 @@ class RedisBudgets:
             raise
 
     async def _ask(self, batch: list[Any]) -> tuple[float, list[Any]]:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with Patience(TIMEOUT_SECONDS):
             connection = self._connection or await self._connect()
             # Before sending: what lapses by this clock has lapsed by the server's.
             asked_at = time.monotonic()

@@ -28,7 +28,7 @@ async def reads(database_url: str) -> AsyncIterator[AsyncPool]:
         ("max_parallel_workers_per_gather", "0"),
         ("jit", "off"),
         ("statement_timeout", "5s"),
-        ("lock_timeout", "2s"),
+        ("lock_timeout", "3s"),
     ],
 )
 async def test_plans_do_not_flip_and_nothing_waits_for_ever(reads: AsyncPool, setting: str, value: str) -> None:
