@@ -202,6 +202,9 @@ def _compare_hot(client: redis.Redis, connection: Reconnecting, log_name: str, s
         # What differed while the one that serves moved on is looked at again, until it stood still for as long as that took.
         if not suspects or (before == done and serving.checkpoints()[0].position == before):
             break
+    else:
+        why = f"{len(suspects or ())} keys were written faster than they could be compared: ask again when less is written"
+        return ReadModelFinding(HOT, done, not_compared=why)
     example = next(iter(sorted(suspects or ())), None)
     return ReadModelFinding(HOT, done, len(suspects or ()), example)
 
