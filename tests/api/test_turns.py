@@ -123,3 +123,21 @@ def test_a_flood_of_strangers_leaves_the_turns_of_those_who_are_known_alone() ->
     # Two laps for those who are known: by then no more than a stranger a lap, and the laps of their start and end, have begun.
     assert known == 8
     assert strangers <= 6
+
+
+def test_beside_those_who_are_at_work_strangers_begin_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.turns.BUSY_SECONDS", 3600.0)
+    monkeypatch.setattr("api.turns.SECONDS_A_STRANGER", 3600.0)
+
+    async def beside(known: bool) -> list[bool]:
+        turns = Turns(1_000, strangers_a_lap=2)
+        if known:
+            assert turns.begins_now()
+        first = turns.begins_now(stranger=True)
+        for _ in range(3):
+            # Into another lap, whose count begins anew.
+            await asyncio.sleep(0)
+        return [first, turns.begins_now(stranger=True)]
+
+    assert asyncio.run(beside(known=True)) == [True, False]
+    assert asyncio.run(beside(known=False)) == [True, True]
