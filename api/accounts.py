@@ -7,10 +7,10 @@ from uuid import UUID
 import msgspec
 from litestar import Response, Router, get, post
 
-from api.admission import allow_password
-from api.body import decode_body
-from api.documentation import CookieParameter, documented
-from api.requests import AnyRequest, principal
+from api.edge.admission import allow_password
+from api.edge.body import decode_body
+from api.edge.requests import AnyRequest, principal
+from api.openapi.documentation import CookieParameter, documented
 from api.sessions import (
     REFRESH_COOKIE,
     accounts,
@@ -19,8 +19,8 @@ from api.sessions import (
     revoke_all_sessions,
     revoke_session,
 )
-from application.account_records import Client, Profile, TokenPair
-from application.account_rules import DISPLAY_NAME_MAX, EMAIL_MAX, PASSWORD_MAX, PASSWORD_MIN, email_key
+from application.identity.records import Client, Profile, TokenPair
+from application.identity.rules import DISPLAY_NAME_MAX, EMAIL_MAX, PASSWORD_MAX, PASSWORD_MIN, email_key
 from application.principal import Role
 from domain.errors import NotAuthenticated
 

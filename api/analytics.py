@@ -6,11 +6,11 @@ import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
-from api.answers import Answer
-from api.documentation import QueryParameter, documented
-from api.errors import BadRequest
-from api.pages import freshness
-from api.requests import AnyRequest, log_of, one, principal, query_of
+from api.edge.answers import Answer
+from api.edge.errors import BadRequest
+from api.edge.pages import freshness
+from api.edge.requests import AnyRequest, log_of, one, principal, query_of
+from api.openapi.documentation import QueryParameter, documented
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from projections.flow import DAYS_MAX, FlowMetrics, flow_metrics
 

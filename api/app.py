@@ -8,23 +8,23 @@ from typing import Any
 from litestar import Litestar, Router
 
 from api.accounts import account_routes
-from api.admission import Admission
 from api.analytics import get_flow
 from api.batches import batch_tasks
-from api.compression import CompressedBodies
-from api.cursors import CursorSigner
-from api.edge import Edge
+from api.edge.admission import Admission
+from api.edge.compression import CompressedBodies
+from api.edge.cursors import CursorSigner
+from api.edge.front import Edge
+from api.edge.log_lines import log_to_standard_error
+from api.edge.turns import Turns
 from api.health import healthz, readyz
 from api.history import get_changes, get_history
-from api.log_lines import log_to_standard_error
 from api.members import list_members
-from api.openapi import openapi_document, openapi_route
+from api.openapi.describing import openapi_document, openapi_route
+from api.openapi.viewer import docs_routes
 from api.task_commands import COMMAND_ROUTES, change_task, create_task, delete_task
 from api.tasks import count_tasks, get_task, list_tasks
-from api.turns import Turns
-from api.viewer import docs_routes
 from infrastructure.bootstrap import Resources, open_resources
-from infrastructure.failpoints import arm
+from infrastructure.processes.failpoints import arm
 from infrastructure.settings import Settings, cors_origins, load_settings
 
 OpenResources = Callable[[Settings], AbstractAsyncContextManager[Resources]]

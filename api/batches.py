@@ -9,19 +9,19 @@ from litestar import post
 from litestar.types import ASGIApp
 from uuid_utils.compat import uuid7
 
-from api.admission import charge_items
-from api.answers import Answer
-from api.body import read_body
 from api.command_bodies import decode_command
-from api.documentation import documented
-from api.errors import BadRequest, problem_of
-from api.problem import Problem
-from api.requests import AnyRequest, command_context, log_of, principal, resources
+from api.edge.admission import charge_items
+from api.edge.answers import Answer
+from api.edge.body import read_body
+from api.edge.errors import BadRequest, problem_of
+from api.edge.problem import Problem
+from api.edge.requests import AnyRequest, command_context, log_of, principal, resources
+from api.openapi.documentation import documented
 from api.task_commands import COMMAND_ERRORS, CORRELATION, KEY, SOMEBODY
 from application.batches import Entry, Outcome, Rendered
 from application.command_handler import IfMatch
 from application.receipts import ReceiptBody
-from domain.task_commands import CreateTask, TaskCommand
+from domain.task.commands import CreateTask, TaskCommand
 
 BATCH_MAX: Final = 1000
 _DECODED_AT_ONCE: Final = 131_072

@@ -4,8 +4,8 @@ import json
 import re
 from typing import Any, Final, TypeVar
 
-from api.body import decode_json
-from api.errors import BadRequest
+from api.edge.body import decode_json
+from api.edge.errors import BadRequest
 
 T = TypeVar("T")
 

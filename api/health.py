@@ -8,13 +8,13 @@ from litestar import get
 from litestar.types import ASGIApp
 from psycopg_pool import PoolTimeout
 
-from api.answers import Answer
-from api.documentation import documented
-from api.requests import AnyRequest, header, resources
-from application.ports import LogUnavailable
+from api.edge.answers import Answer
+from api.edge.requests import AnyRequest, header, resources
+from api.openapi.documentation import documented
+from application.log import LogUnavailable
 from infrastructure.bootstrap import LogResources
-from infrastructure.hot_reader import HotUnavailable
-from infrastructure.read_model_status import STATES, ReadModelState, read_states
+from infrastructure.read_models.hot_reader import HotUnavailable
+from infrastructure.read_models.status import STATES, ReadModelState, read_states
 from projections import HOT
 
 

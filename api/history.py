@@ -8,21 +8,21 @@ import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
-from api.answers import Answer
-from api.authentication import may_wait
-from api.cursors import PLACE_PATTERN, place_of
-from api.documentation import HeaderParameter, QueryParameter, documented
-from api.errors import BadRequest
-from api.pages import BOUNDED, LINK, Query, freshness, next_page, page_body, preferred_wait, room_of
-from api.requests import AnyRequest, integer, log_of, one, principal, query_of, resources, task_id_of
+from api.edge.answers import Answer
+from api.edge.authentication import may_wait
+from api.edge.cursors import PLACE_PATTERN, place_of
+from api.edge.errors import BadRequest
+from api.edge.pages import BOUNDED, LINK, Query, freshness, next_page, page_body, preferred_wait, room_of
+from api.edge.requests import AnyRequest, integer, log_of, one, principal, query_of, resources, task_id_of
+from api.openapi.documentation import HeaderParameter, QueryParameter, documented
 from api.task_commands import ID
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from domain.errors import no_such_task
-from infrastructure.log_places import DIGITS, Place
-from infrastructure.task_reads import Wait
-from projections.bounds import Room
-from projections.task_history import Entries, HistoryEntry
-from projections.task_views import TaskDetail
+from infrastructure.log.places import DIGITS, Place
+from infrastructure.read_models.task_reads import Wait
+from projections.tables.bounds import Room
+from projections.task.history import Entries, HistoryEntry
+from projections.task.views import TaskDetail
 
 LIMIT_MAX: Final = 1000
 LIMIT: Final = QueryParameter(

@@ -7,11 +7,11 @@ import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
-from api.answers import Answer
-from api.documentation import QueryParameter, documented
-from api.errors import BadRequest
-from api.pages import next_page
-from api.requests import AnyRequest, integer, one, principal, query_of, resources, uuid_of
+from api.edge.answers import Answer
+from api.edge.errors import BadRequest
+from api.edge.pages import next_page
+from api.edge.requests import AnyRequest, integer, one, principal, query_of, resources, uuid_of
+from api.openapi.documentation import QueryParameter, documented
 
 LIMIT_MAX: Final = 1000
 

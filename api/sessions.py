@@ -7,10 +7,10 @@ import msgspec
 from litestar import delete, get
 from litestar.datastructures import Cookie
 
-from api.documentation import PathParameter, QueryParameter, documented
-from api.requests import AnyRequest, principal, query_of, uuid_of
-from application.account_records import Session
-from application.accounts import Accounts
+from api.edge.requests import AnyRequest, principal, query_of, uuid_of
+from api.openapi.documentation import PathParameter, QueryParameter, documented
+from application.identity.accounts import Accounts
+from application.identity.records import Session
 from application.principal import Principal
 from domain.errors import InvalidValue, NotFound
 

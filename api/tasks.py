@@ -10,25 +10,36 @@ import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
-from api.answers import Answer
 from api.command_bodies import FINER_THAN_A_MICROSECOND
-from api.compression import VARY
-from api.cursors import CursorSigner, place_of
-from api.documentation import HeaderParameter, QueryParameter, documented
-from api.errors import BadRequest
-from api.pages import BOUNDED, LINK, Headers, freshness, next_page, page_body, room_of
-from api.preconditions import matching_tag
-from api.requests import AnyRequest, header, integer, log_of, one, principal, query_of, required_uuid, resources, task_id_of
+from api.edge.answers import Answer
+from api.edge.compression import VARY
+from api.edge.cursors import CursorSigner, place_of
+from api.edge.errors import BadRequest
+from api.edge.pages import BOUNDED, LINK, Headers, freshness, next_page, page_body, room_of
+from api.edge.preconditions import matching_tag
+from api.edge.requests import (
+    AnyRequest,
+    header,
+    integer,
+    log_of,
+    one,
+    principal,
+    query_of,
+    required_uuid,
+    resources,
+    task_id_of,
+)
+from api.openapi.documentation import HeaderParameter, QueryParameter, documented
 from api.task_commands import ID
 from domain.errors import InvalidValue, NotFound, no_such_task
-from domain.task_values import Priority, Status
-from infrastructure.log_places import Place
-from infrastructure.task_reads import Wait
-from infrastructure.time_travel import ANY_VERSION, Moment
-from projections.hot_tasks import PAGE_SIZE, HotPage
-from projections.task_list import ListCursor, Sort, TaskQuery
-from projections.task_views import TaskDetail, TaskSummary, detail_json
-from projections.words import TERMS_MAX, terms
+from domain.task.values import Priority, Status
+from infrastructure.log.places import Place
+from infrastructure.log.time_travel import ANY_VERSION, Moment
+from infrastructure.read_models.task_reads import Wait
+from projections.tables.words import TERMS_MAX, terms
+from projections.task.hot import PAGE_SIZE, HotPage
+from projections.task.list import ListCursor, Sort, TaskQuery
+from projections.task.views import TaskDetail, TaskSummary, detail_json
 
 LIMIT_MAX: Final = 100
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -4,7 +4,7 @@ from typing import Final
 
 from application.principal import Principal
 from domain.errors import NotPermitted
-from domain.task_commands import (
+from domain.task.commands import (
     AddLabel,
     AssignTask,
     CancelTask,

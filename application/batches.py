@@ -17,9 +17,9 @@ from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
 from application.command_handler import CommandContext, CommandHandler, IfMatch, MembersOf, named_assignees
-from application.ports import Append, EventStore, IdempotencyKey
+from application.log import Append, EventStore, IdempotencyKey
 from application.receipts import EarlierRefusal, Receipt, refusal_start, replayed
-from domain.task_commands import CreateTask, TaskCommand
+from domain.task.commands import CreateTask, TaskCommand
 
 AT_ONCE: Final = 8
 """Commands of one batch that are under way together: enough to share a flush, few enough that what they cost between two turns

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from application.authorization import authorize
-from application.ports import (
+from application.log import (
     Append,
     EventStore,
     IdempotencyKey,
@@ -22,9 +22,9 @@ from application.ports import (
 from application.principal import Principal
 from application.receipts import Receipt, completed, receipt_start, replayed
 from domain.errors import DomainError, InvalidValue, no_such_task, task_exists
-from domain.task import Task, decide, evolve
-from domain.task_commands import AssignTask, ChangeTask, CreateTask, ReassignTask, TaskCommand, command_fields
-from domain.task_events import TaskEvent
+from domain.task.commands import AssignTask, ChangeTask, CreateTask, ReassignTask, TaskCommand, command_fields
+from domain.task.events import TaskEvent
+from domain.task.rules import Task, decide, evolve
 
 MOST_ATTEMPTS = 10
 LONGEST_WAIT_FOR_TURN = 5.0

@@ -7,31 +7,31 @@ from uuid import UUID
 
 import redis.asyncio
 
-from application.accounts import Accounts, Lifetimes
 from application.batches import BatchHandler
 from application.command_handler import CommandHandler
-from infrastructure.accounts_store import PostgresAccountStore
-from infrastructure.applied_positions import AppliedPositions
-from infrastructure.batch_turns import BatchTurns
-from infrastructure.budgets import budgets_of, processes_of
-from infrastructure.change_watch import ChangeWatch
-from infrastructure.client_address import ClientAddresses
-from infrastructure.draining import Draining
-from infrastructure.event_store import PostgresEventStore
-from infrastructure.fair_queue import QueueBounds
-from infrastructure.head_publisher import HeadPublisher
-from infrastructure.hot_reader import HotReader
-from infrastructure.limiter import Limiter
-from infrastructure.limits import Limits
-from infrastructure.log_watch import LogWatch
-from infrastructure.passwords import PasswordHasher
-from infrastructure.postgres import CONTROL_SCHEMA, AsyncPool, conninfo, log_schema, pool
-from infrastructure.redis_client import BROKER, LIMITS, READ_MODELS, async_client
-from infrastructure.revocations import RevocationWatch
-from infrastructure.security import KeyRing, TokenIssuer, TokenVerifier
+from application.identity.accounts import Accounts, Lifetimes
+from infrastructure.identity.accounts_store import PostgresAccountStore
+from infrastructure.identity.passwords import PasswordHasher
+from infrastructure.identity.revocations import RevocationWatch
+from infrastructure.identity.tokens import KeyRing, TokenIssuer, TokenVerifier
+from infrastructure.limits.batch_turns import BatchTurns
+from infrastructure.limits.budgets import budgets_of, processes_of
+from infrastructure.limits.client_address import ClientAddresses
+from infrastructure.limits.limiter import Limiter
+from infrastructure.limits.limits import Limits
+from infrastructure.log.event_store import PostgresEventStore
+from infrastructure.log.fair_queue import QueueBounds
+from infrastructure.log.head_publisher import HeadPublisher
+from infrastructure.log.task_memory import TaskMemory
+from infrastructure.log.watch import LogWatch
+from infrastructure.processes.draining import Draining
+from infrastructure.read_models.applied_positions import AppliedPositions
+from infrastructure.read_models.change_watch import ChangeWatch
+from infrastructure.read_models.hot_reader import HotReader
+from infrastructure.read_models.task_reads import TaskReads
+from infrastructure.servers.postgres import CONTROL_SCHEMA, AsyncPool, conninfo, log_schema, pool
+from infrastructure.servers.redis_client import BROKER, LIMITS, READ_MODELS, async_client
 from infrastructure.settings import Settings
-from infrastructure.task_memory import TaskMemory
-from infrastructure.task_reads import TaskReads
 
 READ_CONNECTIONS = 8
 ACCOUNT_CONNECTIONS = 4

@@ -6,9 +6,9 @@ One file a read model, holding its row struct, its apply and its queries; `engin
 from typing import Final
 
 from projections.flow import Flow
-from projections.task_history import TaskHistory
-from projections.task_list import TaskList
-from projections.task_snapshots import TaskSnapshots
+from projections.task.history import TaskHistory
+from projections.task.list import TaskList
+from projections.task.snapshots import TaskSnapshots
 
 TABLES: Final = (TaskList(), TaskHistory(), Flow(), TaskSnapshots())
 """The projections into Postgres; they share a projector and, where they are equally far, a transaction."""

@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from domain.task_events import (
+from domain.task.events import (
     TaskActivityLogged,
     TaskAssigned,
     TaskCancelled,
@@ -39,8 +39,8 @@ from domain.task_events import (
     TaskStopped,
     TaskUnassigned,
 )
-from projections.changes import Change
-from projections.task_document import TaskDocument
+from projections.engine.changes import Change
+from projections.task.document import TaskDocument
 
 DAYS_MAX: Final = 7400
 """So many days an answer covers at most: some twenty years."""

@@ -10,12 +10,12 @@ import argon2
 import psycopg
 from psycopg_pool import AsyncConnectionPool
 
-from application.account_records import Client, TokenPair
-from application.accounts import Accounts
-from infrastructure.accounts_store import PostgresAccountStore
-from infrastructure.passwords import PasswordHasher
-from infrastructure.revocations import RevocationWatch
-from infrastructure.security import KeyRing, TokenIssuer, TokenVerifier
+from application.identity.accounts import Accounts
+from application.identity.records import Client, TokenPair
+from infrastructure.identity.accounts_store import PostgresAccountStore
+from infrastructure.identity.passwords import PasswordHasher
+from infrastructure.identity.revocations import RevocationWatch
+from infrastructure.identity.tokens import KeyRing, TokenIssuer, TokenVerifier
 
 SECRET = "a secret of the tests, long enough to sign with"
 EMAIL = "Ada.Lovelace@Example.org"

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from openapi_schema_validator import OAS30Validator, oas30_format_checker
 
-from api.errors import EDGE_CODES
+from api.edge.errors import EDGE_CODES
 
 # What no documented operation answers: another method, or a path that there is not.
 ANYWHERE = {*EDGE_CODES[404], *EDGE_CODES[405]}

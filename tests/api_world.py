@@ -20,13 +20,13 @@ import psycopg
 from litestar import Litestar
 
 from api.app import create_app, describe
-from application.ports import Append, NewEvent
+from application.log import Append, NewEvent
 from application.principal import Principal, Role
-from domain.task_events import TaskEvent
+from domain.task.events import TaskEvent
 from infrastructure.bootstrap import LogResources, Resources
-from infrastructure.event_rows import TaskRecord
-from infrastructure.projecting import LogProjecting
-from infrastructure.security import KeyRing, TokenIssuer
+from infrastructure.identity.tokens import KeyRing, TokenIssuer
+from infrastructure.log.rows import TaskRecord
+from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.settings import Settings
 from tests.api_contract import Contract
 from tests.raw_http import RawAnswer

@@ -14,8 +14,8 @@ import pytest
 import redis
 from psycopg import sql
 
-from infrastructure.local_services import LocalServices
-from infrastructure.migrate import migrate
+from infrastructure.embedded.services import LocalServices
+from infrastructure.servers.migrate import migrate
 from infrastructure.settings import load_settings
 from tests.log_world import World, open_world
 

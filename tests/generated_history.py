@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from domain.errors import DomainError
-from domain.task import Task, decide, evolve
-from domain.task_commands import (
+from domain.task.commands import (
     AddLabel,
     AssignTask,
     CancelTask,
@@ -30,8 +29,9 @@ from domain.task_commands import (
     TaskCommand,
     UnassignTask,
 )
-from domain.task_events import TaskEvent
-from domain.task_values import Priority
+from domain.task.events import TaskEvent
+from domain.task.rules import Task, decide, evolve
+from domain.task.values import Priority
 from tests.log_world import ANA, BEN, World, number
 
 PRIORITIES: tuple[Priority, ...] = ("none", "low", "medium", "high", "urgent")

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from infrastructure.postgres import connect_sync
+from infrastructure.servers.postgres import connect_sync
 
 EMAIL = "Olga.Owner@Example.org"
 OWNER = UUID("00000000-0000-4000-8000-00000000000a")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.ports import (
+from application.log import (
     Append,
     Appended,
     IdempotencyKey,
@@ -18,9 +18,9 @@ from application.ports import (
 )
 from application.receipts import completed
 from domain.envelope import RecordedEvent
-from domain.task_events import TaskEvent, touched_fields
-from infrastructure.event_codec import decode, encode
-from projections.task_document import TaskDocument, fold
+from domain.task.events import TaskEvent, touched_fields
+from infrastructure.log.codec import decode, encode
+from projections.task.document import TaskDocument, fold
 
 TaskRecord = RecordedEvent[TaskEvent]
 

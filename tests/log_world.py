@@ -10,19 +10,19 @@ from uuid import UUID, uuid4
 import psycopg
 import redis
 
-from application.ports import Append, Appended, NewEvent
-from domain.task_events import TaskEvent
-from infrastructure.append_function import append_parameters, append_statement, read_outcomes
-from infrastructure.event_rows import AFTER_POSITION, recorded_event
-from infrastructure.hot_store import HotStore
-from infrastructure.log_source import PostgresLogSource, Reconnecting
-from infrastructure.postgres import connect, connect_sync, log_schema
-from infrastructure.redis_client import READ_MODELS, sync_client
-from infrastructure.table_store import TableProjection, TableStore
+from application.log import Append, Appended, NewEvent
+from domain.task.events import TaskEvent
+from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.log.rows import AFTER_POSITION, recorded_event
+from infrastructure.log.source import PostgresLogSource, Reconnecting
+from infrastructure.read_models.hot_store import HotStore
+from infrastructure.read_models.table_store import TableProjection, TableStore
+from infrastructure.servers.postgres import connect, connect_sync, log_schema
+from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from projections import TABLES
-from projections.changes import ChangeReader
-from projections.engine import Projector
-from projections.task_document import TaskDocument, TaskRecord, fold
+from projections.engine.changes import ChangeReader
+from projections.engine.projector import Projector
+from projections.task.document import TaskDocument, TaskRecord, fold
 
 T = TypeVar("T")
 LOG = "main"

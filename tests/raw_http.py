@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from infrastructure.processes import api
+from infrastructure.cli.starting import api
 from infrastructure.settings import Settings, child_environ
 
 WAIT_SECONDS = 30

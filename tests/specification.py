@@ -18,9 +18,9 @@ from functools import reduce
 import pytest
 
 from domain.errors import DomainError
-from domain.task import Task, decide, evolve
-from domain.task_commands import TaskCommand
-from domain.task_events import TaskEvent
+from domain.task.commands import TaskCommand
+from domain.task.events import TaskEvent
+from domain.task.rules import Task, decide, evolve
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from infrastructure.budgets import PROFILES
+from infrastructure.limits.budgets import PROFILES
 from infrastructure.settings import VARIABLES, Settings
 
 WIDE: Final[dict[str, Any]] = {f"limit_{name}": "60000000/60" for name in PROFILES["standard"]}

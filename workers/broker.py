@@ -3,7 +3,7 @@
 import dramatiq
 from dramatiq.middleware import CurrentMessage, ShutdownNotifications
 
-from infrastructure.redis_client import BROKER, sync_client
+from infrastructure.servers.redis_client import BROKER, sync_client
 from infrastructure.settings import Settings
 from workers.bell import BellBroker
 

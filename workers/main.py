@@ -2,7 +2,7 @@
 
 import logging
 
-from infrastructure.failpoints import arm
+from infrastructure.processes.failpoints import arm
 from infrastructure.settings import load_settings
 from workers.broker import make_broker
 from workers.projector import Projecting, declare_projector

@@ -11,9 +11,9 @@ import dramatiq
 import redis
 from dramatiq.middleware import Middleware
 
-from infrastructure.failpoints import failpoint
-from infrastructure.projecting import LogProjecting
-from infrastructure.redis_client import BROKER, sync_client
+from infrastructure.processes.failpoints import failpoint
+from infrastructure.read_models.projecting import LogProjecting
+from infrastructure.servers.redis_client import BROKER, sync_client
 from infrastructure.settings import Settings
 from workers.broker import QUEUE
 

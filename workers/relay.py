@@ -12,9 +12,9 @@ from types import FrameType
 import dramatiq
 import redis
 
-from infrastructure.failpoints import arm, failpoint
-from infrastructure.projecting import PROJECTORS
-from infrastructure.redis_client import BROKER, head_channel, sync_client
+from infrastructure.processes.failpoints import arm, failpoint
+from infrastructure.read_models.projecting import PROJECTORS
+from infrastructure.servers.redis_client import BROKER, head_channel, sync_client
 from infrastructure.settings import Settings, load_settings
 from workers.broker import QUEUE, make_broker
 from workers.projector import pending_key

@@ -8,7 +8,7 @@ import pytest
 import redis
 from psycopg import sql
 
-from infrastructure.local_services import LocalServices
+from infrastructure.embedded.services import LocalServices
 from infrastructure.settings import Settings, load_settings
 from tests.api_world import OPERATOR, SECRET, Api, World, serving
 

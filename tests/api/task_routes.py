@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from domain.task_events import (
+from domain.task.events import (
     TaskActivityLogged,
     TaskCancelled,
     TaskCompleted,

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from litestar.routes import HTTPRoute
 
-from domain.task_events import TaskCreated
+from domain.task.events import TaskCreated
 from tests.api_world import PASSWORD, ROOT, Api, User, World, problem, serving
 
 PUBLIC = {

@@ -18,13 +18,13 @@ from litestar.openapi.config import OpenAPIConfig
 from redis.asyncio import Redis
 
 from api.accounts import account_routes
-from api.errors import BadRequest, problem_of
+from api.edge.errors import BadRequest, problem_of
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, RuleViolated
-from infrastructure.budgets import Budgets
-from infrastructure.client_address import ClientAddresses
-from infrastructure.limiter import Limiter
-from infrastructure.limits import Limits
-from infrastructure.security import InvalidToken
+from infrastructure.identity.tokens import InvalidToken
+from infrastructure.limits.budgets import Budgets
+from infrastructure.limits.client_address import ClientAddresses
+from infrastructure.limits.limiter import Limiter
+from infrastructure.limits.limits import Limits
 from infrastructure.settings import Settings as Configured
 from tests.accounts_world import EMAIL, PASSWORD, SECRET, World, open_world
 

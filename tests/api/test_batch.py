@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from domain.task_events import TaskCreated, TaskDeleted
+from domain.task.events import TaskCreated, TaskDeleted
 from tests.api_world import User, World, problem
 
 

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from application.ports import Append, Appended, LogUnavailable
-from infrastructure.batch_turns import BatchTurns
+from application.log import Append, Appended, LogUnavailable
+from infrastructure.limits.batch_turns import BatchTurns
 from tests.api.test_batch import creation, of, send
 from tests.api_world import ROOT, World, problem
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.json import decode
 
 from application.receipts import ReceiptBody
-from domain.task_events import TaskCreated, TaskDeleted
+from domain.task.events import TaskCreated, TaskDeleted
 from tests.api.task_routes import VERBS, Route, routes
 from tests.api_world import User, World, problem
 

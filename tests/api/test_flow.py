@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from domain.task_events import TaskCompleted, TaskCreated
+from domain.task.events import TaskCompleted, TaskCreated
 from projections.flow import DAYS_MAX
 from tests.api_world import Api, User, problem
 

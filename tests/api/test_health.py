@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from infrastructure.local_services import LocalServices
+from infrastructure.embedded.services import LocalServices
 from tests.api_world import Api, User, World, problem, serving
 
 READ_MODELS = {"task_list", "task_history", "flow", "task_snapshots", "hot_tasks"}

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from domain.task_events import TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRenamed, TaskStarted
+from domain.task.events import TaskCompleted, TaskCreated, TaskDeleted, TaskEvent, TaskRenamed, TaskStarted
 from infrastructure.settings import Settings
 from tests.api_world import PASSWORD, ROOT, Api, User, World, problem, serving
 

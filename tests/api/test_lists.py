@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from api.errors import BadRequest
-from domain.task_events import (
+from api.edge.errors import BadRequest
+from domain.task.events import (
     TaskAssigned,
     TaskCancelled,
     TaskCompleted,
@@ -19,7 +19,7 @@ from domain.task_events import (
     TaskLabelAdded,
     TaskStarted,
 )
-from projections.task_list import Sort, TaskQuery
+from projections.task.list import Sort, TaskQuery
 from tests.api_world import Api, User, World, problem
 
 PRIORITIES = ("none", "low", "medium", "high", "urgent")

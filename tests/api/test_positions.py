@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.task_events import TaskCreated
+from domain.task.events import TaskCreated
 from tests.api_world import ROOT, World, problem
 
 # Everything that takes min_position, with the read model behind it.

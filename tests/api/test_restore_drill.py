@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from infrastructure.backup import backup
-from infrastructure.projecting import LogProjecting
-from infrastructure.restore import restore
+from infrastructure.cli.backup import backup
+from infrastructure.cli.restore import restore
+from infrastructure.log.verify import verify_log
+from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.settings import Settings
-from infrastructure.verify_log import verify_log
 from tests.api_world import PASSWORD, ROOT, User, problem, serving
 
 

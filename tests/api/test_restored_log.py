@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.backup import backup
-from infrastructure.restore import restore
+from infrastructure.cli.backup import backup
+from infrastructure.cli.restore import restore
 from infrastructure.settings import Settings
 from tests.api_world import PASSWORD, ROOT, SECRET, Api, User, problem, serving
 

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from domain.errors import DomainError, InvalidValue, NotFound, RuleViolated
-from domain.task_commands import CreateTask, TaskCommand
-from domain.task_events import TaskEvent
+from domain.task.commands import CreateTask, TaskCommand
+from domain.task.events import TaskEvent
 from tests.api_world import World
 from tests.domain.samples import ANA, BEN, people
-from tests.domain.test_task_lifecycle import (
+from tests.domain.task.test_lifecycle import (
     TestCancelTask,
     TestCompleteTask,
     TestDeletedTask,

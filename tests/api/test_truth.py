@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 import redis
 
-from domain.task_events import TaskCreated
-from infrastructure.local_services import LocalServices
+from domain.task.events import TaskCreated
+from infrastructure.embedded.services import LocalServices
 from tests.api_world import World, problem
 
 

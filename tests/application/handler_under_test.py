@@ -10,12 +10,12 @@ from uuid_utils.compat import uuid7
 
 from application.authorization import MEMBER
 from application.command_handler import CommandContext, CommandHandler, IfMatch
-from application.ports import EventStore, IdempotencyKey
+from application.log import EventStore, IdempotencyKey
 from application.principal import Principal
 from application.receipts import Receipt
-from domain.task_commands import TaskCommand
-from domain.task_events import TaskEvent
-from infrastructure.event_store import PostgresEventStore
+from domain.task.commands import TaskCommand
+from domain.task.events import TaskEvent
+from infrastructure.log.event_store import PostgresEventStore
 from tests.in_memory_event_store import InMemoryEventStore
 from tests.infrastructure.log_under_test import ANA, BEN, WORKSPACE, open_store
 

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from application.command_handler import CommandHandler, IfMatch
-from application.ports import IdempotencyMismatch
+from application.log import IdempotencyMismatch
 from application.receipts import ReceiptBody
 from domain.errors import InvalidValue, NotFound, RuleViolated
-from domain.task_commands import (
+from domain.task.commands import (
     AddLabel,
     AssignTask,
     ChangeTask,
@@ -22,7 +22,7 @@ from domain.task_commands import (
     RenameTask,
     TaskCommand,
 )
-from domain.task_events import TaskCreated, TaskPrioritySet, TaskRenamed
+from domain.task.events import TaskCreated, TaskPrioritySet, TaskRenamed
 from tests.application.handler_under_test import Desk, a_desk, context
 from tests.in_memory_event_store import InMemoryEventStore
 from tests.infrastructure.log_under_test import ANA, BEN

@@ -9,7 +9,7 @@ import pytest
 
 from application.command_handler import IfMatch, NoSuchVersion, PreconditionFailed
 from domain.errors import DomainError, InvalidValue, NotFound, NotPermitted, RuleViolated
-from domain.task_commands import (
+from domain.task.commands import (
     AssignTask,
     CancelTask,
     ChangeTask,
@@ -20,9 +20,9 @@ from domain.task_commands import (
     SetPriority,
     TaskCommand,
 )
-from infrastructure import event_store
+from infrastructure.log import event_store
 from tests.application.handler_under_test import Desk, a_desk, a_principal, context, members
-from tests.domain.test_task_lifecycle import ALL_BUT_CREATE, named
+from tests.domain.task.test_lifecycle import ALL_BUT_CREATE, named
 from tests.in_memory_event_store import InMemoryEventStore
 from tests.infrastructure.log_under_test import ANA, BEN
 

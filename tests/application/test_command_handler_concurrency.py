@@ -8,7 +8,7 @@ import pytest
 
 from application.command_handler import IfMatch, PreconditionFailed
 from domain.errors import RuleViolated
-from domain.task_commands import (
+from domain.task.commands import (
     AddLabel,
     CancelTask,
     CompleteTask,
@@ -18,7 +18,7 @@ from domain.task_commands import (
     ReopenTask,
     SetPriority,
 )
-from domain.task_events import TaskCancelled, TaskPrioritySet, TaskRenamed
+from domain.task.events import TaskCancelled, TaskPrioritySet, TaskRenamed
 from tests.application.handler_under_test import Desk, a_desk, context
 from tests.faults.proxy import PostgresProxy
 from tests.infrastructure.log_under_test import open_store

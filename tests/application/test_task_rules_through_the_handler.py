@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from application.ports import NewEvent
-from domain.task_commands import TaskCommand
-from domain.task_events import TaskEvent
+from application.log import NewEvent
+from domain.task.commands import TaskCommand
+from domain.task.events import TaskEvent
 from tests.application.handler_under_test import Desk, a_desk, context
-from tests.domain.test_task_lifecycle import (
+from tests.domain.task.test_lifecycle import (
     TestCancelTask,
     TestCompleteTask,
     TestCreateTask,

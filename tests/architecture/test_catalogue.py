@@ -4,8 +4,8 @@ import re
 from typing import get_args
 
 from application.authorization import MAY_ISSUE
-from domain.task_commands import TaskCommand
-from domain.task_events import PERSONAL_FIELDS, TaskEvent
+from domain.task.commands import TaskCommand
+from domain.task.events import PERSONAL_FIELDS, TaskEvent
 from tests.architecture.source_tree import ROOT
 
 

@@ -69,4 +69,4 @@ def test_no_import_is_relative_and_none_is_of_a_test() -> None:
 
 def test_the_console_script_is_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"taskmaster": "infrastructure.cli:main"}
+    assert project["scripts"] == {"taskmaster": "infrastructure.cli.main:main"}

@@ -15,7 +15,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from infrastructure.local_services import LocalServices
+from infrastructure.embedded.services import LocalServices
 from infrastructure.settings import Settings
 from tests.benchmarks import (
     answers,

@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 from uuid_utils.compat import uuid7
 
-from application.ports import Append, NewEvent
-from domain.task_events import TaskCreated, TaskDescribed, TaskEvent
-from domain.task_values import (
+from application.log import Append, NewEvent
+from domain.task.events import TaskCreated, TaskDescribed, TaskEvent
+from domain.task.values import (
     ASSIGNEES_MAX,
     DESCRIPTION_MAX_BYTES,
     LABEL_MAX_CHARACTERS,

@@ -13,10 +13,10 @@ from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate
 from psycopg.conninfo import conninfo_to_dict
 
-from application.ports import Append, NewEvent
-from domain.task_events import TaskCreated
-from infrastructure.group_commit import GroupCommitAppender
-from infrastructure.postgres import connect, log_schema
+from application.log import Append, NewEvent
+from domain.task.events import TaskCreated
+from infrastructure.log.appender import GroupCommitAppender
+from infrastructure.servers.postgres import connect, log_schema
 from infrastructure.settings import Settings
 from tests.benchmarks.figures import Figure, NotMeasured, median_ratio, percentile
 from tests.benchmarks.load import LoadGenerator

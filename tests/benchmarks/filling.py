@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 
 from uuid_utils.compat import uuid7
 
-from application.ports import Append, NewEvent
-from domain.task_events import (
+from application.log import Append, NewEvent
+from domain.task.events import (
     TaskAssigned,
     TaskCancelled,
     TaskCompleted,
@@ -26,8 +26,8 @@ from domain.task_events import (
     TaskReopened,
     TaskStarted,
 )
-from infrastructure.append_function import append_parameters, append_statement
-from infrastructure.postgres import connect_sync, log_schema
+from infrastructure.log.append_function import append_parameters, append_statement
+from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.settings import Settings
 from tests.benchmarks.figures import NotMeasured
 

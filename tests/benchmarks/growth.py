@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
-from infrastructure.postgres import connect_sync, log_schema
+from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.settings import Settings, settings_environ
 from tests.benchmarks.figures import Figure, NotMeasured, percentile
 from tests.benchmarks.filling import EVENTS_A_TASK, fill, task_appends

@@ -9,7 +9,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from infrastructure.import_tickets import ImportRequest, import_tickets
+from infrastructure.importing.tickets import ImportRequest, import_tickets
 from tests.benchmarks.figures import Figure, NotMeasured
 from tests.benchmarks.load import LoadGenerator
 from tests.benchmarks.plan import Plan

@@ -13,10 +13,10 @@ import redis.asyncio
 import uvloop
 
 from application.receipts import ReceiptBody
-from infrastructure.redis_client import READ_MODELS, applied_channel, async_client
+from infrastructure.servers.redis_client import READ_MODELS, applied_channel, async_client
 from infrastructure.settings import Settings
 from projections import HOT
-from projections.hot_tasks import HotKeys, generations_pattern
+from projections.task.hot import HotKeys, generations_pattern
 from tests.benchmarks.figures import Figure, NotMeasured, percentile
 from tests.benchmarks.http_client import AsyncConnection
 from tests.benchmarks.load import CONNECTIONS, LoadGenerator

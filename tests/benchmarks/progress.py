@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from infrastructure.checkpoint_rows import read_checkpoints
-from infrastructure.hot_store import HotStore
-from infrastructure.log_source import PostgresLogSource, Reconnecting
-from infrastructure.postgres import log_schema
-from infrastructure.redis_client import READ_MODELS, sync_client
+from infrastructure.log.source import PostgresLogSource, Reconnecting
+from infrastructure.read_models.checkpoint_rows import read_checkpoints
+from infrastructure.read_models.hot_store import HotStore
+from infrastructure.servers.postgres import log_schema
+from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
 from projections import ALL, HOT
-from projections.engine import Incomplete
+from projections.engine.projector import Incomplete
 from tests.benchmarks.figures import NotMeasured
 
 SAMPLE_SECONDS = 0.1

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from infrastructure.projecting import LogProjecting
+from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.settings import load_settings
 from tests.benchmarks.progress import Progress
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import msgspec
 import psycopg
 
-from infrastructure.postgres import connect_sync, log_schema
+from infrastructure.servers.postgres import connect_sync, log_schema
 from tests.benchmarks.figures import Figure, NotMeasured, percentile
 from tests.benchmarks.filling import fill, task_appends
 from tests.benchmarks.http_client import Connection, Request

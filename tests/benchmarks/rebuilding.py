@@ -3,7 +3,7 @@
 import time
 from uuid import uuid4
 
-from infrastructure.rebuild import rebuild_all
+from infrastructure.read_models.rebuild import rebuild_all
 from infrastructure.settings import Settings
 from projections import ALL
 from tests.benchmarks.figures import Figure, NotMeasured

@@ -18,13 +18,13 @@ import psycopg
 import redis
 from psycopg import sql
 
-from infrastructure import processes
-from infrastructure.child_process import start_process, stop_process
-from infrastructure.local_services import LocalServices
-from infrastructure.migrate import migrate
-from infrastructure.redis_client import READ_MODELS, sync_client
+from infrastructure.cli import starting
+from infrastructure.embedded.services import LocalServices
+from infrastructure.processes.child_process import start_process, stop_process
+from infrastructure.servers.migrate import migrate
+from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings, child_environ
-from projections.hot_tasks import generations_pattern
+from projections.task.hot import generations_pattern
 from tests.benchmarks.bare import PAGE_FILE
 from tests.benchmarks.figures import NotMeasured
 from tests.benchmarks.http_client import Connection, Request
@@ -101,7 +101,7 @@ class Bench:
     def api(self, settings: Settings) -> Iterator[Server]:
         """One API process as `taskmaster serve` starts it, answering."""
         chosen = msgspec.structs.replace(settings, port=free_port())
-        with self._running(processes.api(chosen)[0].command, child_environ(chosen), "api") as process:
+        with self._running(starting.api(chosen)[0].command, child_environ(chosen), "api") as process:
             wait_until_answered(process, chosen.port, "/healthz")
             yield Server(process, chosen.port)
 
@@ -109,7 +109,7 @@ class Bench:
     def bare(self, settings: Settings, page: bytes) -> Iterator[Server]:
         """The bare application under the same server with the same flags; lists answer `page`."""
         chosen = msgspec.structs.replace(settings, port=free_port())
-        *command, application = processes.api(chosen)[0].command
+        *command, application = starting.api(chosen)[0].command
         if application != "api.app:create_app":
             raise NotMeasured("the API's command does not end with its application any more")
         file = self.folder / f"page-{uuid4().hex}.json"
@@ -123,7 +123,7 @@ class Bench:
     def background(self, settings: Settings) -> Iterator[dict[str, Server]]:
         """Relay and workers as `taskmaster work` starts them, by name; the read model in Redis is there."""
         with ExitStack() as stack:
-            children = processes.background(settings)
+            children = starting.background(settings)
             running = {
                 child.name: Server(stack.enter_context(self._running(child.command, child_environ(settings), child.name)))
                 for child in children

@@ -22,14 +22,14 @@ def measure(bench: Bench, generator: LoadGenerator, plan: Plan) -> list[Figure]:
     port = free_port()
     ours = {"TASKMASTER_DATA_DIR": str(bench.folder / "start"), "TASKMASTER_PORT": str(port)}
     environ = {**{name: text for name, text in os.environ.items() if name not in VARIABLES.values()}, **ours}
-    with bench.program("infrastructure.cli", "dev", environ=environ) as process:
+    with bench.program("infrastructure.cli.main", "dev", environ=environ) as process:
         wait_until_answered(process, port, "/healthz")
         user = register(Server(process, port))
     request = Request("GET", "/api/v1/tasks", user.headers)
     seconds = []
     for _ in range(plan.starts):
         begun = time.perf_counter()
-        with bench.program("infrastructure.cli", "dev", environ=environ) as process:
+        with bench.program("infrastructure.cli.main", "dev", environ=environ) as process:
             _wait_until_served(process, port, request)
             seconds.append(time.perf_counter() - begun)
     how = (

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from rich.console import Console
 
-from domain.task import Task, evolve
+from domain.task.rules import Task, evolve
 from tests.benchmarks import __main__ as program
 from tests.benchmarks import imports
 from tests.benchmarks.figures import (

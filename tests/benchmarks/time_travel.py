@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import msgspec
 from uuid_utils.compat import uuid7
 
-from infrastructure.postgres import connect_sync, log_schema
+from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.settings import Settings
 from tests.benchmarks.figures import Figure, NotMeasured, percentile
 from tests.benchmarks.filling import fill, stream_appends

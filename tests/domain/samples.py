@@ -7,9 +7,8 @@ from uuid import UUID
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from domain import task_commands as commands
-from domain import task_events as events
-from domain.task_values import Priority
+from domain.task import commands, events
+from domain.task.values import Priority
 
 ANA = UUID("0195a000-0000-7000-8000-0000000000aa")
 BEN = UUID("0195a000-0000-7000-8000-0000000000bb")

@@ -14,9 +14,9 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from api.app import create_app
-from infrastructure.failpoints import arm
-from infrastructure.projecting import LogProjecting
-from infrastructure.rebuild import rebuild
+from infrastructure.processes.failpoints import arm
+from infrastructure.read_models.projecting import LogProjecting
+from infrastructure.read_models.rebuild import rebuild
 from infrastructure.settings import Settings
 from tests.faults.sabotage import SABOTAGE
 from workers.broker import make_broker

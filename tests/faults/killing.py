@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import redis
 
-from infrastructure.redis_client import READ_MODELS, with_database
+from infrastructure.servers.redis_client import READ_MODELS, with_database
 from projections import HOT, TABLES
 from tests.faults.laboratory import Laboratory
 from tests.faults.trial import KILLED, Trial, Verdict, ended

@@ -9,8 +9,8 @@ from uuid import uuid4
 import psycopg
 import redis
 
-from infrastructure.local_services import LocalServices
-from infrastructure.migrate import migrate
+from infrastructure.embedded.services import LocalServices
+from infrastructure.servers.migrate import migrate
 from infrastructure.settings import Settings, load_settings
 from tests.faults.zygotes import Zygote
 from tests.wide_limits import WIDE

@@ -12,7 +12,7 @@ import httpx
 import msgspec
 
 from application.principal import Principal
-from infrastructure.security import KeyRing, TokenIssuer
+from infrastructure.identity.tokens import KeyRing, TokenIssuer
 from infrastructure.settings import Settings
 from tests.faults.gateway import Gateway, Unanswered
 

@@ -23,12 +23,12 @@ from uuid import UUID, uuid4
 import msgspec
 import psycopg
 
-from domain.task_events import TaskCreated
-from infrastructure.append_function import append_statement
-from infrastructure.event_codec import SCHEMA_VERSION, encode
-from infrastructure.local_services import LocalServices
-from infrastructure.migrate import migrate
-from infrastructure.postgres import connect_sync
+from domain.task.events import TaskCreated
+from infrastructure.embedded.services import LocalServices
+from infrastructure.log.append_function import append_statement
+from infrastructure.log.codec import SCHEMA_VERSION, encode
+from infrastructure.servers.migrate import migrate
+from infrastructure.servers.postgres import connect_sync
 from infrastructure.settings import load_settings
 
 SCHEMA = "log_main"

@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 
 from infrastructure.settings import Settings
-from projections.task_document import TaskRecord, fold
+from projections.task.document import TaskRecord, fold
 from tests.faults.load import Client, Seen
 from tests.faults.view_check import Documents, counted, full, line, plain, read_log
 

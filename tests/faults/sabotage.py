@@ -3,18 +3,18 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import infrastructure.hot_reader
-import infrastructure.hot_store
-import infrastructure.rebuild
-import infrastructure.task_reads
-from infrastructure.checkpoint_rows import move_checkpoints
-from infrastructure.failpoints import failpoint
-from infrastructure.hot_reader import HotReader, HotUnavailable
-from infrastructure.table_store import TableStore
-from infrastructure.task_reads import TaskReads
-from projections.changes import Change
-from projections.engine import Checkpoint
-from projections.hot_tasks import APPLY, HotPage, checkpoint_position
+import infrastructure.read_models.hot_reader
+import infrastructure.read_models.hot_store
+import infrastructure.read_models.rebuild
+import infrastructure.read_models.task_reads
+from infrastructure.processes.failpoints import failpoint
+from infrastructure.read_models.checkpoint_rows import move_checkpoints
+from infrastructure.read_models.hot_reader import HotReader, HotUnavailable
+from infrastructure.read_models.table_store import TableStore
+from infrastructure.read_models.task_reads import TaskReads
+from projections.engine.changes import Change
+from projections.engine.projector import Checkpoint
+from projections.task.hot import APPLY, HotPage, checkpoint_position
 from workers.projector import Projecting
 
 _COMPARISON = "if found ~= ARGV[1] then return found end\n"
@@ -40,7 +40,7 @@ def _no_comparison() -> None:
     look = "local why = wrong("
     assert _COMPARISON in APPLY
     assert look in APPLY
-    infrastructure.hot_store.APPLY = APPLY.replace(_COMPARISON, "").replace(look, "local why = nil and wrong(")
+    infrastructure.read_models.hot_store.APPLY = APPLY.replace(_COMPARISON, "").replace(look, "local why = nil and wrong(")
     HotReader.mark_damaged = lambda _self, _why: None
 
 
@@ -101,7 +101,7 @@ def _missing_is_no() -> None:
             position, value = await honest(self._hot, self._hot.keys.task(workspace_id, task_id))
         except HotUnavailable:
             position, value = 0, None
-        return (infrastructure.task_reads.read_task(value) if value else None), max(position, wait.minimum)
+        return (infrastructure.read_models.task_reads.read_task(value) if value else None), max(position, wait.minimum)
 
     TaskReads.task = task
 
@@ -112,13 +112,13 @@ def _unchecked_keys() -> None:
     check, gone = "local types = ", "redis.call('DEL', KEYS[1])\n"
     assert check in APPLY
     assert gone in APPLY
-    infrastructure.hot_store.APPLY = APPLY.replace(check, f"do return nil end\n  {check}").replace(gone, "")
+    infrastructure.read_models.hot_store.APPLY = APPLY.replace(check, f"do return nil end\n  {check}").replace(gone, "")
 
 
 def _no_limits() -> None:
     """The server lets a switch that is stopped hold its locks for ever."""
-    infrastructure.rebuild.SWITCH_SECONDS = 0
-    infrastructure.rebuild.SILENT_SECONDS = 0
+    infrastructure.read_models.rebuild.SWITCH_SECONDS = 0
+    infrastructure.read_models.rebuild.SILENT_SECONDS = 0
 
 
 SABOTAGE: dict[str, Callable[[], None]] = {

@@ -5,11 +5,11 @@ import asyncio
 import psycopg
 import redis
 
-from infrastructure.hot_reader import HotReader, HotUnavailable
-from infrastructure.postgres import log_schema, pool
-from infrastructure.redis_client import READ_MODELS, async_client
+from infrastructure.read_models.hot_reader import HotReader, HotUnavailable
+from infrastructure.servers.postgres import log_schema, pool
+from infrastructure.servers.redis_client import READ_MODELS, async_client
 from infrastructure.settings import Settings
-from projections.hot_tasks import HotKeys
+from projections.task.hot import HotKeys
 from tests.faults.laboratory import Laboratory
 
 MISSING = "tm:{main}:hot:1:t:somebody:something"

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from infrastructure import processes
+from infrastructure.cli import starting
 from infrastructure.settings import Settings, child_environ
 from tests.api_world import PASSWORD, SECRET
 from tests.benchmarks.servers import PROJECT, free_port, wait_until_answered
@@ -23,7 +23,7 @@ TASKS = 40
 def an_api(settings: Settings) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
     """One API process in a program of its own, killed at the end if it still runs."""
     chosen = msgspec.structs.replace(settings, port=free_port())
-    command = [part for part in processes.api(chosen)[0].command if part != "--respawn-failed-workers"]
+    command = [part for part in starting.api(chosen)[0].command if part != "--respawn-failed-workers"]
     with (
         subprocess.Popen(command, cwd=PROJECT, env=child_environ(chosen), stderr=subprocess.DEVNULL) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{chosen.port}/api/v1", timeout=30) as client,

@@ -15,9 +15,9 @@ import psycopg
 import redis
 
 from domain.envelope import RecordedEvent
-from domain.task_events import TaskEvent
+from domain.task.events import TaskEvent
 from infrastructure.settings import Settings
-from projections.task_document import TaskDocument, TaskRecord, fold
+from projections.task.document import TaskDocument, TaskRecord, fold
 
 _LOG = """
 SELECT notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, principal_id, command_id,

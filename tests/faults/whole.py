@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 
-from infrastructure.local_home import find_home
-from infrastructure.local_postgres import database_url
-from infrastructure.local_valkey import redis_url
+from infrastructure.embedded.home import find_home
+from infrastructure.embedded.postgres import database_url
+from infrastructure.embedded.valkey import redis_url
 from infrastructure.settings import Settings
 from tests.faults.laboratory import SECRET
 from tests.faults.trial import Trial, Verdict
@@ -62,7 +62,7 @@ class Dev:
         }
         with (self._folder / "dev.log").open("ab") as output:
             self._program = subprocess.Popen(
-                [sys.executable, "-m", "infrastructure.cli", "dev"], cwd=PROJECT, env=environ, stdout=output, stderr=output
+                [sys.executable, "-m", "infrastructure.cli.main", "dev"], cwd=PROJECT, env=environ, stdout=output, stderr=output
             )
 
     def processes(self, servers: bool) -> list[psutil.Process]:

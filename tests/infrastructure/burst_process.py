@@ -12,12 +12,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from infrastructure.budgets import Budget, budget
-from infrastructure.limit_accounts import Charge, Refused
-from infrastructure.limiter import Limiter
-from infrastructure.local_budgets import LocalBudgets
-from infrastructure.redis_budgets import Asked, Decision, RedisBudgets
-from infrastructure.redis_client import LIMITS, async_client
+from infrastructure.limits.budgets import Budget, budget
+from infrastructure.limits.limit_accounts import Charge, Refused
+from infrastructure.limits.limiter import Limiter
+from infrastructure.limits.local_budgets import LocalBudgets
+from infrastructure.limits.redis_budgets import Asked, Decision, RedisBudgets
+from infrastructure.servers.redis_client import LIMITS, async_client
 
 
 class Burst:

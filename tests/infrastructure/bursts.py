@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import redis
 
-from infrastructure.local_services import LocalServices
+from infrastructure.embedded.services import LocalServices
 
 PROCESSES = 4
 AT_ONCE = 50

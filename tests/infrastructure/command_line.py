@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.cli import main
+from infrastructure.cli.main import main
 from infrastructure.settings import VARIABLES
 
 KEY = "k" * 40

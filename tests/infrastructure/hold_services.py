@@ -7,7 +7,7 @@ import sys
 import psycopg
 import redis
 
-from infrastructure.local_services import LocalServices
+from infrastructure.embedded.services import LocalServices
 from infrastructure.settings import Settings
 
 

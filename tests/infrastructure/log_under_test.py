@@ -11,14 +11,14 @@ from eventsourcing.postgres import PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
-from application.ports import Append, Appended, IdempotencyKey, NewEvent
-from domain.task_events import TaskCreated, TaskRenamed
-from infrastructure.append_function import append_parameters, append_statement, read_outcomes
-from infrastructure.event_store import PostgresEventStore
-from infrastructure.hash_chain import ChainedRow
-from infrastructure.library_recorder import LogRecorder
-from infrastructure.postgres import connect_sync, pool
-from infrastructure.task_memory import TaskMemory
+from application.log import Append, Appended, IdempotencyKey, NewEvent
+from domain.task.events import TaskCreated, TaskRenamed
+from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.log.event_store import PostgresEventStore
+from infrastructure.log.hash_chain import ChainedRow
+from infrastructure.log.library_recorder import LogRecorder
+from infrastructure.log.task_memory import TaskMemory
+from infrastructure.servers.postgres import connect_sync, pool
 
 SCHEMA = "log_main"
 WORKSPACE = UUID("0195a000-0000-7000-8000-000000000001")

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 
 import redis.asyncio
 
-from infrastructure.applied_positions import AppliedPositions
-from infrastructure.hot_reader import HotReader
-from infrastructure.log_watch import LogWatch
-from infrastructure.postgres import conninfo, pool
-from infrastructure.redis_client import BROKER, READ_MODELS, async_client
-from infrastructure.task_reads import TaskReads
+from infrastructure.log.watch import LogWatch
+from infrastructure.read_models.applied_positions import AppliedPositions
+from infrastructure.read_models.hot_reader import HotReader
+from infrastructure.read_models.task_reads import TaskReads
+from infrastructure.servers.postgres import conninfo, pool
+from infrastructure.servers.redis_client import BROKER, READ_MODELS, async_client
 from tests.log_world import LOG, SCHEMA, World
 
 

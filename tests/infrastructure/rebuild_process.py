@@ -4,14 +4,14 @@ import os
 import signal
 import sys
 
-import infrastructure.rebuild
-from infrastructure.rebuild import rebuild
+import infrastructure.read_models.rebuild
+from infrastructure.read_models.rebuild import rebuild
 from tests.log_world import LOG
 
 
 def main() -> None:
     database_url, redis_url, name, kill_after = sys.argv[1:]
-    infrastructure.rebuild.BATCH = 100
+    infrastructure.read_models.rebuild.BATCH = 100
 
     def progress(done: int, _total: int) -> None:
         if done >= int(kill_after):

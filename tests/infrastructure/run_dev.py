@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from infrastructure.processes import run_dev
+from infrastructure.cli.starting import run_dev
+from infrastructure.processes.supervisor import Child
 from infrastructure.settings import Settings
-from infrastructure.supervisor import Child
 
 # It answers with what it was given, so that a test can see how the settings reach a child.
 STAND_IN = """

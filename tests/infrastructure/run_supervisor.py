@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-from infrastructure.supervisor import Child, Supervisor
+from infrastructure.processes.supervisor import Child, Supervisor
 
 if __name__ == "__main__":
     Supervisor(msgspec.json.decode(sys.argv[1], type=list[Child]), lambda _: os.environ).run()

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from infrastructure.cli import taskmaster
+from infrastructure.cli.main import taskmaster
+from infrastructure.cli.settings_table import HEADING, settings_in_force, settings_table, with_table
 from infrastructure.settings import (
     DESCRIPTIONS,
     VARIABLES,
@@ -20,7 +21,6 @@ from infrastructure.settings import (
     settings_environ,
     with_kept_secret,
 )
-from infrastructure.settings_table import HEADING, settings_in_force, settings_table, with_table
 
 KEY = "k" * 32
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import psycopg
 
-from domain.task_events import TaskCreated
-from infrastructure.log_source import PostgresLogSource, Reconnecting
-from infrastructure.table_store import TableStore
-from projections.changes import Change, ChangeReader
-from projections.engine import Checkpoint, Projector
+from domain.task.events import TaskCreated
+from infrastructure.log.source import PostgresLogSource, Reconnecting
+from infrastructure.read_models.table_store import TableStore
+from projections.engine.changes import Change, ChangeReader
+from projections.engine.projector import Checkpoint, Projector
 from tests.log_world import LOG, SCHEMA, World, number
 
 Trouble = Callable[[Change], None]

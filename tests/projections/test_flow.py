@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.task_events import (
+from domain.task.events import (
     TaskCancelled,
     TaskCompleted,
     TaskCreated,
@@ -23,9 +23,9 @@ from domain.task_events import (
     TaskStarted,
     TaskStopped,
 )
-from projections.engine import Projector
+from projections.engine.projector import Projector
 from projections.flow import DAYS_MAX, FlowDay, FlowMetrics, Percentiles, flow_metrics, span
-from projections.task_document import TaskRecord
+from projections.task.document import TaskRecord
 from tests.log_world import ELSEWHERE, HOME, World, number
 
 MONDAY = date(2024, 1, 1)

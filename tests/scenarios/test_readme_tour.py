@@ -53,7 +53,9 @@ def walk(system: tuple[Dev, Path]) -> Callable[[], str]:
     dev, folder = system
     programs = folder / "bin"
     programs.mkdir()
-    (programs / "taskmaster").write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m infrastructure.cli "$@"\n')
+    (programs / "taskmaster").write_text(
+        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m infrastructure.cli.main "$@"\n'
+    )
     if not shutil.which("curl"):
         (programs / "curl").write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/scenarios/small_curl.py "$@"\n')
     for program in programs.iterdir():

@@ -9,8 +9,8 @@ import pytest
 import redis
 from dramatiq.errors import ConnectionClosed
 
-from infrastructure.local_services import LocalServices
-from infrastructure.redis_client import BROKER, sync_client
+from infrastructure.embedded.services import LocalServices
+from infrastructure.servers.redis_client import BROKER, sync_client
 from tests.infrastructure.processes_under_test import wait_until
 from workers.bell import BELLS_KEPT, BellBroker, BellConsumer
 from workers.broker import QUEUE

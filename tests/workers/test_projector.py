@@ -9,11 +9,11 @@ import dramatiq
 import psutil
 import pytest
 
-from domain.task_events import TaskCreated, TaskRenamed
-from infrastructure.redis_client import BROKER, head_channel, sync_client
+from domain.task.events import TaskCreated, TaskRenamed
+from infrastructure.servers.redis_client import BROKER, head_channel, sync_client
 from infrastructure.settings import Settings, settings_environ
 from projections import HOT, TABLES
-from projections.hot_tasks import HotKeys, checkpoint_position
+from projections.task.hot import HotKeys, checkpoint_position
 from tests.generated_history import append_history
 from tests.infrastructure.processes_under_test import is_alive, kill, started, wait_until
 from tests.log_world import LOG, World, number
@@ -100,7 +100,7 @@ def test_trouble_in_one_sweep_does_not_end_the_sweeping(
         swept.release()
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("infrastructure.projecting.LogProjecting.sweep", broken)
+    monkeypatch.setattr("infrastructure.read_models.projecting.LogProjecting.sweep", broken)
     middleware = Projecting(settings)
     broker.add_middleware(middleware)
     worker = dramatiq.Worker(broker, worker_threads=1)

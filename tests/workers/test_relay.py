@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from infrastructure.local_services import LocalServices
-from infrastructure.redis_client import BROKER, head_channel, sync_client
+from infrastructure.embedded.services import LocalServices
+from infrastructure.servers.redis_client import BROKER, head_channel, sync_client
 from infrastructure.settings import Settings
 from tests.infrastructure.processes_under_test import wait_until
 from tests.log_world import LOG

@@ -1,0 +1,1 @@
+"""What stands around every route: who comes in, bodies, answers, refusals."""

@@ -1,0 +1,1 @@
+"""Histories of other systems as events: what their rows and steps mean."""

@@ -1,0 +1,188 @@
+"""What the use cases need from the outside, where the outside has more than one implementation."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from application.identity.records import Account, NewSession, NewUser, Profile, Rotation, Session
+from application.principal import Principal
+from domain.task.events import TaskEvent
+from domain.task.rules import Task
+
+
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
+    """One event to append: its stream, the version that it shall have there, and its payload."""
+
+    stream_id: UUID
+    version: int
+    event: TaskEvent
+    effective_at: datetime | None = None
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
+    """A client's key for one request and a digest of that request."""
+
+    key: str
+    request_hash: bytes
+
+
+class Append(msgspec.Struct, frozen=True, gc=False):
+    """A request to the log: all these events or none, each exactly at its version.
+
+    `receipt_start` is the receipt's JSON up to the position, which only the log knows. With an idempotency key, `events`
+    may be empty: the receipt of a command that changed nothing is remembered as well.
+    """
+
+    workspace_id: UUID
+    principal_id: UUID
+    command_id: UUID
+    correlation_id: UUID
+    causation_id: UUID | None
+    events: tuple[NewEvent, ...]
+    receipt_start: str
+    idempotency: IdempotencyKey | None = None
+
+
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """The log's answer: the position of the append's last event, and its receipt as it is to be sent.
+
+    `replayed` says that nothing was written now: the key or the very events had been there before.
+    """
+
+    position: int
+    recorded_at: datetime
+    receipt: bytes
+    replayed: bool
+
+
+class LoadedTask(msgspec.Struct, frozen=True, gc=False):
+    """A task folded up to `version`, with the position of that version's event and when it happened."""
+
+    task: Task
+    version: int
+    position: int
+    workspace_id: UUID
+    happened_at: datetime
+
+
+class VersionConflict(Exception):
+    """A stream was not at the version that an append expected; nothing of the append was written."""
+
+
+class IdempotencyMismatch(Exception):
+    """The idempotency key was used for another request before; nothing was written."""
+
+
+class LogUnavailable(Exception):
+    """The log cannot be reached within the time allowed; whether a sent append was stored is unknown."""
+
+
+class EventStore(Protocol):
+    """The log as the write side sees it."""
+
+    def recall(self, stream_id: UUID) -> LoadedTask | None:
+        """The task as this process last knew it; may be out of date, and None says nothing."""
+
+    def remember(self, stream_id: UUID, loaded: LoadedTask) -> None:
+        """Keep what an accepted append has just proved."""
+
+    async def load(self, stream_id: UUID) -> LoadedTask | None:
+        """The task folded freshly from the log, or None where there is none."""
+
+    async def touched_since(self, stream_id: UUID, version: int) -> frozenset[str]:
+        """The task's fields that events after `version` changed."""
+
+    async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
+        """The remembered answer to this key; raises IdempotencyMismatch where it answered another request."""
+
+    async def find_receipts(self, workspace_id: UUID, principal_id: UUID, keys: Sequence[str]) -> dict[str, Appended]:
+        """The remembered answers to those of the keys that have one, whatever their request was."""
+
+    async def head(self) -> int:
+        """The newest position, 0 for an empty log."""
+
+    async def append(self, append: Append) -> Appended:
+        """Store the append durably; raises VersionConflict, IdempotencyMismatch or LogUnavailable."""
+
+
+class AccountStore(Protocol):
+    """Users, workspaces, members, sessions and refresh tokens. Each method is one transaction."""
+
+    async def add_user(self, user: NewUser, session: NewSession) -> bool:
+        """Add user, workspace, owner membership and first session; False if the e-mail address is taken."""
+
+    async def account(self, email_key: str) -> Account | None:
+        """The account of an address, with the workspace it signs in to (own ones first, then the oldest).
+
+        None also where the user is disabled: nothing shall tell him from one who does not exist.
+        """
+
+    async def open_session(self, session: NewSession, password_hash: str) -> bool:
+        """Add a session with its first refresh token, and drop the user's sessions that are long expired.
+
+        False, adding nothing, if the user is gone or disabled or that is not his password's hash any more.
+        """
+
+    async def password_hash(self, user_id: UUID) -> str | None:
+        """The hash of a user's password; None if there is no such user, or he is disabled."""
+
+    async def change_password(self, user_id: UUID, old: str, new: str, keep: UUID) -> list[UUID] | None:
+        """Replace the hash `old` and revoke the user's sessions but `keep`; the ids of those revoked.
+
+        None, changing nothing, if that was not the hash any more.
+        """
+
+    async def replace_password_hash(self, user_id: UUID, old: str, new: str) -> bool:
+        """Replace a hash of the same password; False if somebody else replaced it first."""
+
+    async def rotate(
+        self, presented_hash: bytes, successor_hash: bytes, now: datetime, token_life: timedelta
+    ) -> Rotation | None:
+        """Judge a refresh token under its family's lock: replace it, or revoke the family if it is a replay.
+
+        None if the token is unknown or its principal is no longer a member.
+        """
+
+    async def revoke(self, user_id: UUID, session_id: UUID, reason: str) -> bool:
+        """Revoke one live session of the user; False if there is none of that id."""
+
+    async def revoke_all(self, user_id: UUID, keep: UUID | None, reason: str) -> list[UUID]:
+        """Revoke the user's live sessions except `keep`; the ids of those revoked."""
+
+    async def sessions(self, user_id: UUID, now: datetime) -> list[Session]:
+        """The user's live sessions, last used first, at most 200."""
+
+    async def profile(self, user_id: UUID, workspace_id: UUID) -> Profile | None:
+        """The user as shown to himself in one of his workspaces."""
+
+
+class PasswordHashing(Protocol):
+    """Slow hashing, off the event loop and bounded."""
+
+    def require_room(self) -> None:
+        """Refuse, before anything else is done for it, what would be refused for a full line."""
+
+    async def hash(self, password: str) -> str:
+        """A new encoded hash."""
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        """Whether it matches. `None` (no such user) costs the same time and is False."""
+
+    def is_outdated(self, stored: str) -> bool:
+        """Whether the hash was made with other parameters than today's."""
+
+
+class TokenIssuing(Protocol):
+    """Making tokens; reading access tokens back is the edge's business."""
+
+    def access_token(self, principal: Principal, issued_at: int) -> str:
+        """A signed token that carries the principal until `principal.expires_at`."""
+
+    def refresh_token(self) -> tuple[str, bytes]:
+        """A new random token and the hash under which it is stored."""
+
+    def refresh_token_hash(self, token: str) -> bytes:
+        """The hash under which a presented token would be stored."""

@@ -1,0 +1,104 @@
+"""What the command line's operations do. Each gets settings whose servers can be reached and returns the exit
+code.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from application.log import LogUnavailable
+from infrastructure.cli import projection_operations
+from infrastructure.cli.backup import backup as write_backup
+from infrastructure.cli.progress_bar import progress_bar
+from infrastructure.cli.restore import restore as put_back
+from infrastructure.cli.verify_report import print_verification
+from infrastructure.importing.report import print_summary, require_writable, write_report
+from infrastructure.importing.tickets import ImportRequest
+from infrastructure.importing.tickets import import_tickets as run_import
+from infrastructure.log.verify import verify_log
+from infrastructure.processes.failpoints import arm
+from infrastructure.read_models.verify import verify_read_models
+from infrastructure.settings import Settings
+
+STOPPED_ON_ITS_WAY = 1
+ROWS_REFUSED = 3
+
+
+def import_tickets(settings: Settings, *, request: ImportRequest, report: Path | None) -> int:
+    """Import a ticket history and show what came of it; ROWS_REFUSED where some of its rows were refused.
+
+    STOPPED_ON_ITS_WAY where the log stayed away: what was appended before stays.
+    """
+    arm(settings.failpoint)
+    if report is not None:
+        require_writable(report)
+    try:
+        with progress_bar(Console(stderr=True), "importing") as on_progress:
+            summary = run_import(settings.database_url, settings.redis_url, settings.log_name, request, on_progress)
+    except LogUnavailable as error:
+        Console(stderr=True).print(f"error: {error}; run the same import again to go on with it", soft_wrap=True)
+        return STOPPED_ON_ITS_WAY
+    print_summary(Console(), summary)
+    if report is not None:
+        write_report(report, summary)
+    return ROWS_REFUSED if summary.rejected else 0
+
+
+def backup(settings: Settings, *, file: Path, overwrite: bool) -> int:
+    """Write the database to a file and say what it holds."""
+    with _waiting("backing up"):
+        made = write_backup(settings.database_url, file, overwrite=overwrite)
+    for log in made.logs:
+        _say(f"log {log.name} up to position {log.head:,}, epoch {log.epoch}")
+    _say(f"is in {made.file}: {made.bytes:,} bytes, written in {made.seconds:.1f} s")
+    return 0
+
+
+def restore(settings: Settings, *, file: Path, replace: bool) -> int:
+    """Put a backup in place, check every hash of it and say what came of it; 1 where the backup itself was changed."""
+    with _waiting("restoring"):
+        logs = put_back(settings.database_url, file, replace=replace)
+    worst = 0
+    for log in logs:
+        _say(f"log {log.name} is back up to position {log.head:,}, and begins epoch {log.epoch}")
+        worst = max(worst, verify(msgspec.structs.replace(settings, log_name=log.name), as_json=False))
+    _say("every session was ended; the read models rebuild themselves once the workers run")
+    return worst
+
+
+def verify(settings: Settings, *, as_json: bool, read_models: bool = False) -> int:
+    """Check the log, and on request the read models, and show what was found; 1 where something was changed."""
+    with progress_bar(Console(stderr=True), "verifying") as on_progress:
+        found = verify_log(settings.database_url, settings.log_name, on_progress)
+    models = verify_read_models(settings) if read_models and not found.first_bad else None
+    print_verification(Console(), found, models, as_json=as_json)
+    return 1 if found.first_bad or any(each.differing for each in models or ()) else 0
+
+
+def status(settings: Settings, *, as_json: bool) -> int:
+    """Show the log's head and how each read model fares."""
+    return projection_operations.status(settings, as_json=as_json)
+
+
+def rebuild(settings: Settings, *, name: str) -> int:
+    """Build a read model, or `all`, again from the log."""
+    return projection_operations.rebuild_one(settings, name=name)
+
+
+def parked(settings: Settings, *, replay: bool) -> int:
+    """List what projections had to set aside, or apply it after the fix."""
+    return projection_operations.parked(settings, replay=replay)
+
+
+def _say(text: str) -> None:
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+@contextmanager
+def _waiting(doing: str) -> Iterator[None]:
+    console = Console(stderr=True)
+    with console.status(f"{doing} …") if console.is_terminal else nullcontext():
+        yield

@@ -1,0 +1,1 @@
+"""Accounts, passwords, tokens and revocations as they are kept."""

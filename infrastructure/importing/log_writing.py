@@ -1,0 +1,158 @@
+"""The log as an import writes it: one transaction a chunk, placeholder members, and what is there already."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.errors import DivisionByZero
+from psycopg.sql import SQL, Composed
+
+from application.importing.history import ImportedStream
+from application.importing.recognition import RecordedStep
+from application.log import Append, Appended, LogUnavailable, VersionConflict
+from domain.task.rules import Task, evolve
+from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.log.rows import COLUMNS, HEAD, own_events
+from infrastructure.log.source import Reconnecting
+from infrastructure.processes.failpoints import failpoint
+from infrastructure.servers.postgres import log_schema
+
+PATIENCE_SECONDS: Final = 30.0
+"""How long an unreachable server is waited for; the chunk in question is sent again."""
+
+# Any other outcome than "appended" ends the transaction that all calls of one pipeline share, by the plainest error there is.
+_ALL_OR_NONE: Final = SQL("SELECT a.*, 1 / (CASE WHEN 0 = ALL (outcomes) THEN 1 ELSE 0 END) FROM ({call}) AS a")
+_EVENTS_OF: Final = f"SELECT {COLUMNS} FROM events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
+_ADD_MEMBERS: Final = (
+    "INSERT INTO taskmaster.members (workspace_id, principal_id, role, display_name) "
+    "SELECT %s, unnest(%s::uuid[]), 'imported', unnest(%s::text[]) ON CONFLICT DO NOTHING"
+)
+_PERSONAL_WORKSPACE: Final = (
+    "SELECT u.id, w.id, w.log, w.import_secret FROM taskmaster.users u "
+    "JOIN taskmaster.members m ON m.principal_id = u.id AND m.role = 'owner' "
+    "JOIN taskmaster.workspaces w ON w.id = m.workspace_id "
+    "WHERE u.email_key = %s ORDER BY w.created_at, w.id LIMIT 1"
+)
+
+T = TypeVar("T")
+
+
+class PersonalWorkspace(msgspec.Struct, frozen=True):
+    """A user, his own workspace, the log that it lives in, and the secret under which what it imports is recognised."""
+
+    user_id: UUID
+    workspace_id: UUID
+    log: str
+    import_secret: bytes
+
+
+class ImportLog:
+    """One connection to one log, for one import. Used by one thread at a time."""
+
+    def __init__(self, database_url: str, log_name: str) -> None:
+        schema = log_schema(log_name)
+        self._connection = Reconnecting(database_url, schema, "taskmaster import")
+        self._call: Composed = _ALL_OR_NONE.format(call=append_statement(schema))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def personal_workspace(self, email_key: str) -> PersonalWorkspace | None:
+        """The personal workspace of the user with this address; None where there is no such user."""
+        row = self._patiently(lambda c: c.execute(_PERSONAL_WORKSPACE, (email_key,)).fetchone())
+        return PersonalWorkspace(*row) if row else None
+
+    def add_members(self, workspace_id: UUID, names: Mapping[UUID, str]) -> None:
+        """Add a placeholder member for each name that has none yet."""
+        if names:
+            members = (workspace_id, list(names), list(names.values()))
+            self._patiently(lambda c: c.execute(_ADD_MEMBERS, members))
+
+    def append_chunk(self, appends: Sequence[Append]) -> int:
+        """Append all in one transaction; the position of the last event.
+
+        Raises VersionConflict where nothing was written or this very chunk was before: then the log has to be read again.
+        LogUnavailable says that neither is known.
+        """
+        try:
+            return self._patiently(lambda c: self._append(c, appends))
+        except DivisionByZero:
+            raise VersionConflict from None
+
+    def streams(self, task_ids: Mapping[str, UUID]) -> tuple[dict[str, ImportedStream], dict[str, list[RecordedStep]]]:
+        """The named cases' tasks folded from the log, and the imported steps in them, in order."""
+        rows = self._patiently(lambda c: _binary_rows(c, _EVENTS_OF, [list(task_ids.values())]))
+        case_of = {task_id: case for case, task_id in task_ids.items()}
+        found = dict.fromkeys(task_ids, ImportedStream())
+        steps: dict[str, list[RecordedStep]] = {}
+        for record in own_events(rows):
+            case = case_of[record.stream_id]
+            before = found[case]
+            task: Task = evolve(before.task, record.event)
+            newest, at = before.newest, record.effective_at
+            if at is not None:
+                newest = at if newest is None else max(newest, at)
+                known = steps.setdefault(case, [])
+                if not known or known[-1].command_id != record.command_id:
+                    step = (record.event.reason or "", at, record.principal_id)
+                    known.append(RecordedStep(record.command_id, step, record.causation_id is not None))
+            found[case] = ImportedStream(task, record.version, newest)
+        return found, steps
+
+    def head(self) -> int:
+        """The log's newest position."""
+        row = self._patiently(lambda c: c.execute(HEAD).fetchone())
+        return int(row[0]) if row else 0
+
+    def _append(self, connection: psycopg.Connection[Any], appends: Sequence[Append]) -> int:
+        *calls, last = list(_runs(appends))
+        failpoint("import.in_flight")
+        # Without BEGIN all statements up to the end of the pipeline are one transaction, and the lock that
+        # the first of them takes is not held across a round trip.
+        with connection.pipeline():
+            for run in calls:
+                connection.cursor(binary=True).execute(self._call, append_parameters(run), prepare=True)
+            cursor = connection.cursor(binary=True)
+            cursor.execute(self._call, append_parameters(last), prepare=True)
+        row = cursor.fetchone()
+        assert row is not None  # noqa: S101 - the function returns one row
+        answer = read_outcomes(last, row[:4])[-1]
+        assert isinstance(answer, Appended)  # noqa: S101 - any other outcome has ended the transaction
+        return answer.position
+
+    def _patiently(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
+        """Do the work, again where the connection was lost: all of it may be done twice."""
+        deadline, pause = time.monotonic() + PATIENCE_SECONDS, 0.05
+        while True:
+            try:
+                return work(self._connection.get())
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if time.monotonic() + pause > deadline:
+                    raise LogUnavailable("the log cannot be reached") from error
+                time.sleep(pause)
+                pause = min(pause * 2, 1.0)
+
+
+def _runs(appends: Iterable[Append]) -> Iterable[list[Append]]:
+    """Consecutive appends in which no stream is repeated, which one call may not have."""
+    run: list[Append] = []
+    streams: set[UUID] = set()
+    for append in appends:
+        stream_id = append.events[0].stream_id
+        if stream_id in streams:
+            yield run
+            run, streams = [], set()
+        run.append(append)
+        streams.add(stream_id)
+    if run:
+        yield run
+
+
+def _binary_rows(connection: psycopg.Connection[Any], query: str, parameters: Sequence[object]) -> list[Any]:
+    cursor = connection.cursor(binary=True)
+    cursor.execute(query.encode(), parameters)
+    return cursor.fetchall()

@@ -1,0 +1,1 @@
+"""Limits of what one client may ask, across processes."""

@@ -1,0 +1,191 @@
+"""The event store of one log as the API uses it: append in groups, read by stream or position."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import PoolTimeout
+
+from application.log import (
+    Append,
+    Appended,
+    IdempotencyKey,
+    IdempotencyMismatch,
+    LoadedTask,
+    LogUnavailable,
+)
+from application.receipts import position_in
+from domain.task.events import TASK_FIELDS
+from infrastructure.log.appender import GroupCommitAppender
+from infrastructure.log.codec import TOUCHED_BY_TOPIC
+from infrastructure.log.fair_queue import QueueBounds
+from infrastructure.log.places import Place, is_in_the_future, require_place
+from infrastructure.log.rows import AFTER_POSITION, HEAD, OF_STREAM, TaskRecord, own_events
+from infrastructure.log.task_memory import TaskMemory
+from infrastructure.log.time_travel import ANY_VERSION, Moment, Past, task_as_of, task_at_version
+from infrastructure.servers.postgres import AsyncPool, connect, log_schema
+from projections.task.document import TaskDocument
+
+MOST_VERSIONS_BACK = 10_000
+"""So far back the changes since a version in If-Match are looked at; after more of them every field counts as changed."""
+
+# Topics alone, by the primary key: payloads are not read, whatever their size.
+_TOPICS_SINCE: LiteralString = (
+    "SELECT DISTINCT topic FROM events WHERE originator_id = %s AND originator_version > %s AND originator_version <= %s "
+    "UNION ALL SELECT '' WHERE EXISTS (SELECT FROM events WHERE originator_id = %s AND originator_version > %s)"
+)
+
+
+class PostgresEventStore:
+    """EventStore over PostgreSQL. What it remembers of tasks is bounded: appends prove it, reconnects empty it."""
+
+    def __init__(
+        self,
+        database_url: str,
+        log_name: str,
+        reads: AsyncPool,
+        on_commit: Callable[[int], None] = lambda _: None,
+        on_reconnect: Callable[[], None] = lambda: None,
+        memory: TaskMemory | None = None,
+        bounds: QueueBounds | None = None,
+    ) -> None:
+        def reconnected() -> None:
+            # The log may be another one now.
+            self._memory.clear()
+            on_reconnect()
+
+        schema = log_schema(log_name)
+        self._reads = reads
+        self._memory = memory or TaskMemory()
+        self._appender = GroupCommitAppender(
+            lambda: connect(database_url, schema, "taskmaster appender"),
+            schema,
+            on_commit,
+            reconnected,
+            bounds or QueueBounds(),
+        )
+
+    async def start(self) -> None:
+        """Open the appender's connection."""
+        await self._appender.start()
+
+    async def stop(self) -> None:
+        """Answer what waits and close."""
+        await self._appender.stop()
+
+    async def append(self, append: Append) -> Appended:
+        """See `EventStore.append`."""
+        return await self._appender.append(append)
+
+    def has_company(self, workspace_id: UUID) -> bool:
+        """See `GroupCommitAppender.has_company`."""
+        return self._appender.has_company(workspace_id)
+
+    def recall(self, stream_id: UUID) -> LoadedTask | None:
+        """See `EventStore.recall`."""
+        return self._memory.recall(stream_id)
+
+    def remember(self, stream_id: UUID, loaded: LoadedTask) -> None:
+        """See `EventStore.remember`."""
+        self._memory.remember(stream_id, loaded)
+
+    async def load(self, stream_id: UUID) -> LoadedTask | None:
+        """See `EventStore.load`."""
+        document = await self.document(stream_id)
+        if document is None:
+            return None
+        loaded = LoadedTask(document.task, document.version, document.position, document.workspace_id, document.happened_at)
+        # Even over a newer version: a log that was restored knows less than this process remembers.
+        self._memory.replace(stream_id, loaded)
+        return loaded
+
+    async def document(self, stream_id: UUID) -> TaskDocument | None:
+        """The task as it is now, folded from the log; None where there is none."""
+        async with self._reading() as connection:
+            return await task_at_version(connection, stream_id, ANY_VERSION)
+
+    async def as_of(self, workspace_id: UUID, stream_id: UUID, moment: Moment) -> Past | None:
+        """See `task_as_of`."""
+        async with self._reading() as connection:
+            return await task_as_of(connection, workspace_id, stream_id, moment)
+
+    async def require_place(self, place: Place, parameter: str) -> Place:
+        """See `log_places.require_place`."""
+        async with self._reading() as connection:
+            return await require_place(connection, place, parameter)
+
+    async def is_in_the_future(self, instant: datetime) -> bool:
+        """See `log_places.is_in_the_future`."""
+        async with self._reading() as connection:
+            return await is_in_the_future(connection, instant)
+
+    async def touched_since(self, stream_id: UUID, version: int) -> frozenset[str]:
+        """See `EventStore.touched_since`."""
+        last = version + MOST_VERSIONS_BACK
+        async with self._reading() as connection:
+            parameters = (stream_id, version, last, stream_id, last)
+            topics = await (await connection.execute(_TOPICS_SINCE, parameters, prepare=True)).fetchall()
+        return frozenset().union(*(TOUCHED_BY_TOPIC.get(topic, TASK_FIELDS) for (topic,) in topics))
+
+    async def events_of(self, stream_id: UUID, after: int = 0, until: int = ANY_VERSION) -> list[TaskRecord]:
+        """The stream's events with after < version <= until, in order."""
+        return await self._read(OF_STREAM, (stream_id, after, until))
+
+    async def events_after(self, position: int, limit: int) -> list[TaskRecord]:
+        """Up to `limit` events of the whole log after `position`, in order."""
+        return await self._read(AFTER_POSITION, (position, limit))
+
+    async def _read(self, query: str, parameters: tuple[object, ...]) -> list[TaskRecord]:
+        async with self._reading() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(query.encode(), parameters, prepare=True)
+            return own_events(await cursor.fetchall())
+
+    async def head(self) -> int:
+        """The newest position, 0 for an empty log."""
+        async with self._reading() as connection:
+            cursor = await connection.execute(HEAD, prepare=True)
+            row = await cursor.fetchone()
+        return int(row[0]) if row else 0
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A read connection; raises LogUnavailable where the log cannot be read."""
+        try:
+            async with self._reads.connection() as connection:
+                yield connection
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise LogUnavailable("the log cannot be read") from error
+
+    async def find_receipts(self, workspace_id: UUID, principal_id: UUID, keys: Sequence[str]) -> dict[str, Appended]:
+        """See `EventStore.find_receipts`."""
+        async with self._reading() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(
+                "SELECT key, receipt, recorded_at FROM idempotency "
+                "WHERE principal_id = %s AND key = ANY(%s) AND workspace_id = %s",
+                (principal_id, list(keys), workspace_id),
+            )
+            rows = await cursor.fetchall()
+        return {key: Appended(position_in(receipt), at, receipt.encode(), True) for key, receipt, at in rows}
+
+    async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
+        """See `EventStore.find_receipt`."""
+        async with self._reading() as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(
+                "SELECT request_hash, receipt, recorded_at FROM idempotency "
+                "WHERE principal_id = %s AND key = %s AND workspace_id = %s",
+                (principal_id, idempotency.key, workspace_id),
+                prepare=True,
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            return None
+        if bytes(row[0]) != idempotency.request_hash:
+            raise IdempotencyMismatch
+        receipt: str = row[1]
+        return Appended(position_in(receipt), row[2], receipt.encode(), True)

@@ -1,0 +1,107 @@
+"""The log as the projections read it: synchronous, one connection, reopened when it was lost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from infrastructure.log.codec import UnknownEventType
+from infrastructure.log.rows import COLUMNS, HEAD, TaskRecord, any_event, own_events
+from infrastructure.servers.postgres import connect_sync, log_schema
+from projections.engine.changes import ForeignEvent, LogIdentity
+from projections.engine.projector import Hold
+from projections.task.document import TaskDocument, fold
+from projections.task.snapshots import snapshots_before
+
+MOST_BYTES = 8_388_608
+"""Of payloads in one reading; the first event counts whatever its size."""
+
+_AFTER = (
+    f"SELECT {COLUMNS} FROM (SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) "
+    "AS before FROM (SELECT * FROM events WHERE notification_id > %s ORDER BY notification_id LIMIT %s) n) e "
+    f"WHERE before < {MOST_BYTES} ORDER BY notification_id"
+).encode()
+
+_TAILS = (
+    f"SELECT {', '.join('e.' + name.strip() for name in COLUMNS.split(','))} "
+    "FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[]) AS w(id, after, until) JOIN events e "
+    "ON e.originator_id = w.id AND e.originator_version > w.after AND e.originator_version <= w.until "
+    "ORDER BY e.originator_id, e.originator_version"
+).encode()
+
+
+class Reconnecting:
+    """One synchronous connection to a log's schema that is opened when it is first needed and after it was lost."""
+
+    def __init__(self, database_url: str, schema: str, application: str) -> None:
+        self._database_url = database_url
+        self._schema = schema
+        self._application = application
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def get(self) -> psycopg.Connection[Any]:
+        """The open connection; raises psycopg.OperationalError where the server is away."""
+        connection = self._connection
+        if connection is None or connection.closed or connection.broken:
+            connection = connect_sync(self._database_url, self._schema, self._application)
+            self._connection = connection
+        return connection
+
+    def close(self) -> None:
+        """Close it, if it is open."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+
+class PostgresLogSource:
+    """LogSource over PostgreSQL. Without `snapshots`, earlier states are folded from the events alone."""
+
+    def __init__(self, database_url: str, log_name: str, snapshots: bool = True) -> None:
+        self._connection = Reconnecting(database_url, log_schema(log_name), "taskmaster log reader")
+        self._snapshots = snapshots
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def events_after(self, position: int, limit: int) -> list[TaskRecord | ForeignEvent]:
+        """Up to `limit` events after `position`, in order; raises Hold where this release cannot read the next one."""
+        records: list[TaskRecord | ForeignEvent] = []
+        try:
+            for row in self._rows(_AFTER, (position, limit)):
+                records.append(any_event(row))  # noqa: PERF401 - what was read before an unknown type counts
+        except UnknownEventType as unreadable:
+            if not records:
+                raise Hold(f"the event after {position} cannot be read: {unreadable}") from unreadable
+        return records
+
+    def documents_at(self, versions: Mapping[UUID, int]) -> dict[UUID, TaskDocument]:
+        """The named tasks right after the given versions."""
+        documents: dict[UUID, TaskDocument] = {}
+        if self._snapshots:
+            documents = snapshots_before(self._connection.get(), dict(versions))
+        after = [documents[task].version if task in documents else 0 for task in versions]
+        for record in own_events(self._rows(_TAILS, (list(versions), after, list(versions.values())))):
+            documents[record.stream_id] = fold(documents.get(record.stream_id), record)
+        return documents
+
+    def identity(self) -> LogIdentity:
+        """Which log this is."""
+        row = self._rows(b"SELECT log_id, epoch FROM log", ())[0]
+        return LogIdentity(row[0], row[1])
+
+    def hash_at(self, position: int) -> bytes | None:
+        """The stored hash of the event at `position`."""
+        rows = self._rows(b"SELECT hash FROM events WHERE notification_id = %s", (position,))
+        return rows[0][0] if rows else None
+
+    def head(self) -> int:
+        """The newest position."""
+        return int(self._rows(HEAD.encode(), ())[0][0])
+
+    def _rows(self, query: bytes, parameters: Sequence[object]) -> list[Any]:
+        cursor = self._connection.get().cursor(binary=True)
+        cursor.execute(query, parameters, prepare=True)
+        return cursor.fetchall()

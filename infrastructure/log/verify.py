@@ -1,0 +1,271 @@
+"""`taskmaster verify`: is every event of the log still what was appended, in its place?
+
+Every event is read in the order of positions, with the hash of the event before it in its stream, and its hash is computed
+again from the stored bytes. Positions must be 1, 2, 3, …, versions must follow one another in each stream from 0 or 1, and both
+are bound into the hash. So a row that was changed, deleted, inserted, copied, swapped or renumbered is found, and the first
+event that is named is the lowest position where the log is not what it was. Memory is bounded by a page of rows.
+
+What cannot be found, because nothing in the database has a secret:
+
+- that the log's newest events were removed: what is left is a log that was right once. (A stream's newest event is found
+  missing, by its position, as long as any later event of the log is left.)
+- that somebody also recomputed the hashes of the changed event and of all later ones of its stream, since a hash covers its
+  stream's past and its own place in the log, but no other stream; or, to take an event out or put one in, of every event
+  behind it. If only the changed event's own hash was recomputed, the next event of its stream is named, if there is one.
+- that events were appended by way of `append_events` by somebody who was not entitled to it;
+- that the epoch in the table `log` was raised, which is what a restore does: it is told beside the epoch of the newest event;
+- changes of idempotency records and of accounts, which are no part of the history. Read models: see `verify_read_models`.
+
+Against these only a copy of hashes outside the database helps. Where it is the table `log` that does not fit and not the
+events, that is said.
+"""
+
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from infrastructure.log.hash_chain import GENESIS, ChainedRow, chain_hash
+from infrastructure.log.rows import HEAD
+from infrastructure.servers.postgres import connect_sync, log_schema
+from infrastructure.settings import ConfigurationError
+
+PAGE: Final = 2_000
+
+Problem = Literal[
+    "changed",
+    "position_missing",
+    "position_repeated",
+    "position_out_of_range",
+    "version_out_of_place",
+    "unreadable",
+    "identity_missing",
+    "identity_changed",
+    "epoch_lowered",
+    "epoch_out_of_order",
+]
+OF_THE_IDENTITY: Final = ("identity_missing", "identity_changed", "epoch_lowered")
+"""Problems of the table `log`: the events may all be as they were appended."""
+_EPOCHS_TRIED: Final = 1_000
+_OTHERS_TRIED: Final = 100
+
+# Whole ranges of positions, so that no repeated position can fall between two pages. Of several events with the version before,
+# which only a dropped constraint allows, the first is the one to follow: it was checked before.
+_EVENTS: Final = (
+    b"SELECT e.notification_id, e.originator_id, e.originator_version, e.recorded_at, e.effective_at, e.workspace_id, "
+    b"e.principal_id, e.command_id, e.correlation_id, e.causation_id, e.schema_version, e.topic, e.state, e.hash, "
+    b"p.hash, p.notification_id "
+    b"FROM events e LEFT JOIN LATERAL (SELECT hash, notification_id FROM events WHERE originator_id = e.originator_id "
+    b"AND originator_version = e.originator_version - 1 ORDER BY notification_id LIMIT 1) p ON true "
+    b"WHERE e.notification_id > %s AND e.notification_id <= %s ORDER BY e.notification_id LIMIT %s"
+)
+_OUT_OF_RANGE: Final = (
+    b"SELECT notification_id, originator_id, originator_version FROM events "
+    b"WHERE notification_id < 1 OR notification_id IS NULL ORDER BY notification_id LIMIT 1"
+)
+
+
+class BadEvent(msgspec.Struct, frozen=True):
+    """The lowest position at which the log is not what was appended; stream and version as the row there says, if any."""
+
+    position: int
+    stream_id: UUID | None
+    version: int | None
+    problem: Problem
+    reason: str
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. `events` and `streams` were checked, up to `head`, the newest position when it began.
+
+    `epoch` is the log's, `event_epoch` that of the newest checked event: after a restore they differ until something is
+    appended.
+    """
+
+    log: str
+    epoch: int
+    event_epoch: int
+    head: int
+    events: int
+    streams: int
+    seconds: float
+    first_bad: BadEvent | None
+
+    @property
+    def events_per_second(self) -> float:
+        """How fast it went."""
+        return self.events / self.seconds if self.seconds else 0.0
+
+
+class _Found(Exception):
+    def __init__(self, bad: BadEvent) -> None:
+        super().__init__(bad.reason)
+        self.bad = bad
+
+
+Progress = Callable[[int, int], None]
+"""Told how many events of how many were checked."""
+
+
+def verify_log(database_url: str, log_name: str, on_progress: Progress | None = None) -> Verification:
+    """Check every event of the log up to its present head; stops at the first bad one. The log may grow meanwhile.
+
+    Raises ConfigurationError where there is no such log, psycopg.OperationalError where the server is away.
+    """
+    started = time.monotonic()
+    with connect_sync(database_url, log_schema(log_name), "taskmaster verify") as connection:
+        check = _Check(connection, log_name)
+        first_bad = None
+        try:
+            check.run(on_progress)
+        except _Found as found:
+            first_bad = found.bad
+        return Verification(
+            log=log_name,
+            epoch=check.newest_epoch,
+            event_epoch=check.epoch,
+            head=check.head,
+            events=check.events,
+            streams=check.streams,
+            seconds=time.monotonic() - started,
+            first_bad=first_bad,
+        )
+
+
+class _Check:
+    """One pass over one log; raises _Found at the first bad event."""
+
+    def __init__(self, connection: psycopg.Connection[Any], log_name: str) -> None:
+        self._connection = connection
+        try:
+            identity = connection.execute("SELECT log_id, epoch FROM log").fetchone()
+        except psycopg.errors.UndefinedTable:
+            raise ConfigurationError(f"TASKMASTER_LOG: there is no log {log_name!r} in this database") from None
+        self._log_id: UUID | None = identity[0] if identity else None
+        self.newest_epoch: int = identity[1] if identity else 0
+        self.epoch = 1
+        row = connection.execute(HEAD).fetchone()
+        self.head: int = row[0] if row else 0
+        self.events = 0
+        self.streams = 0
+
+    def run(self, on_progress: Progress | None) -> None:
+        if self._log_id is None:
+            reason = "the table 'log' is empty: without the log's id and epoch no event can be checked"
+            raise _Found(BadEvent(1, None, None, "identity_missing", reason))
+        after = 0
+        while after < self.head:
+            until = min(after + PAGE, self.head)
+            self._check_page(after, until)
+            after = until
+            if on_progress:
+                on_progress(after, self.head)
+        # Last, because whatever is amiss at a position from 1 on is lower down in the log.
+        outside = self._connection.execute(_OUT_OF_RANGE).fetchone()
+        if outside is not None:
+            position, stream_id, version = outside
+            reason = f"an event has the position {position}; positions begin at 1"
+            raise _Found(BadEvent(max(self.head, 0) + 1, stream_id, version, "position_out_of_range", reason))
+
+    def _check_page(self, after: int, until: int) -> None:
+        expected = after + 1
+        for row in self._rows(after, until):
+            position = row[0]
+            if position > expected:
+                raise _Found(_missing(expected))
+            if position < expected:
+                reason = f"more than one event has the position {position}"
+                raise _Found(BadEvent(position, row[1], row[2], "position_repeated", reason))
+            self._check_row(ChainedRow(*row[:14]), row[14], row[15])
+            self.events += 1
+            expected += 1
+        if expected <= until:
+            raise _Found(_missing(expected))
+
+    def _rows(self, after: int, until: int) -> Iterator[tuple[Any, ...]]:
+        cursor = self._connection.cursor(binary=True)
+        try:
+            # One row too many shows that a position is repeated; a million of them need not be read for that.
+            rows = cursor.execute(_EVENTS, (after, until, until - after + 1), prepare=True).fetchall()
+        except psycopg.DataError as error:
+            # A value that no event ever had, such as a time of 'infinity'. Narrowed down to its row.
+            if until - after == 1:
+                reason = f"the event at position {until} cannot be read: {error}"
+                raise _Found(BadEvent(until, None, None, "unreadable", reason)) from None
+            middle = (after + until) // 2
+            yield from self._rows(after, middle)
+            yield from self._rows(middle, until)
+        else:
+            yield from rows
+
+    def _check_row(self, row: ChainedRow, previous: bytes | None, previous_position: int | None) -> None:
+        if previous_position is None:
+            if row.version not in (0, 1):
+                reason = f"it has the version {row.version}, but its stream has no version {row.version - 1}"
+                raise _Found(_bad(row, "version_out_of_place", reason))
+            self.streams += 1
+        elif previous_position > row.position:
+            reason = f"it has the version {row.version}, but version {row.version - 1} stands later in the log"
+            raise _Found(_bad(row, "version_out_of_place", reason))
+        if not self._hash_fits(row, previous or GENESIS):
+            raise _Found(self._misfit(row, previous or GENESIS))
+
+    def _hash_fits(self, row: ChainedRow, previous: bytes) -> bool:
+        # An event is hashed with the epoch of its time, and epochs only grow along the log.
+        epoch = self._epoch_of(row, previous, range(self.epoch, self.newest_epoch + 1))
+        self.epoch = epoch or self.epoch
+        return epoch is not None
+
+    def _epoch_of(self, row: ChainedRow, previous: bytes, epochs: Iterable[int]) -> int | None:
+        """The one among `epochs` with which the row's hash fits."""
+        if self._log_id is None:
+            return None
+        for epoch in epochs:
+            try:
+                fits = chain_hash(self._log_id, epoch, row, previous) == row.hash
+            except (TypeError, AttributeError, struct.error):
+                # A column is NULL that never was.
+                return None
+            if fits:
+                return epoch
+        return None
+
+    def _misfit(self, row: ChainedRow, previous: bytes) -> BadEvent:
+        """Whether it is the event that does not fit, or the log's identity."""
+        newest = self.newest_epoch
+        if earlier := self._epoch_of(row, previous, range(1, self.epoch)):
+            reason = f"it was appended in epoch {earlier}, after events of epoch {self.epoch}: to a log that was left behind"
+            return _bad(row, "epoch_out_of_order", reason)
+        if later := self._epoch_of(row, previous, range(newest + 1, newest + _EPOCHS_TRIED)):
+            reason = f"it was appended in epoch {later}, but the table 'log' says that this is epoch {newest}"
+            return _bad(row, "epoch_lowered", reason)
+        if self.events == 0 and self._fits_no_other(row.position):
+            reason = "no event fits the log's id in the table 'log': the identity was changed, or it is another log's"
+            return _bad(row, "identity_changed", reason)
+        return _bad(row, "changed", _CHANGED)
+
+    def _fits_no_other(self, position: int) -> bool:
+        """Whether there are later events, and none of the next ones fits either, each after what its stream holds before it."""
+        rows = list(self._rows(position, min(position + _OTHERS_TRIED, self.head)))
+        epochs = range(1, self.newest_epoch + 1)
+        fitting = (self._epoch_of(ChainedRow(*row[:14]), row[14] or GENESIS, epochs) for row in rows)
+        return bool(rows) and not any(fitting)
+
+
+_CHANGED: Final = (
+    "its hash does not fit: its bytes, its envelope, its place, its hash or its link to the event before it in its "
+    "stream was changed"
+)
+
+
+def _missing(position: int) -> BadEvent:
+    reason = f"there is no event at position {position}, but there are later ones"
+    return BadEvent(position, None, None, "position_missing", reason)
+
+
+def _bad(row: ChainedRow, problem: Problem, reason: str) -> BadEvent:
+    return BadEvent(row.position, row.stream_id, row.version, problem, reason)

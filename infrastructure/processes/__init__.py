@@ -1,0 +1,1 @@
+"""Child processes, how they end, and points at which tests end them."""

@@ -1,0 +1,87 @@
+"""The table `checkpoints`, where every projection's place in the log stands (for Redis: its generation and fortunes)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from projections.engine.changes import Change, Entry, LogIdentity
+from projections.engine.projector import Checkpoint
+
+_SELECT = (
+    "SELECT c.projection, c.log_id, c.epoch, c.position, c.attempts, c.single_until, c.held, "
+    "(SELECT array_agg(DISTINCT p.stream_id) FROM parked p WHERE p.projection = c.projection), c.leaf_hash, c.generation "
+    "FROM checkpoints c WHERE c.projection = ANY(%s) ORDER BY c.projection"
+)
+
+
+def read_checkpoints(connection: psycopg.Connection[Any], names: Sequence[str], lock: bool = False) -> list[Checkpoint]:
+    """The named projections' checkpoints; with `lock`, nobody else can move them until the transaction ends."""
+    cursor = connection.cursor(binary=True)
+    query = f"{_SELECT} FOR UPDATE OF c" if lock else _SELECT
+    cursor.execute(query.encode(), (list(names),), prepare=True)
+    return [
+        Checkpoint(
+            row[0],
+            LogIdentity(row[1], row[2]),
+            row[3],
+            row[4],
+            row[5],
+            row[6],
+            frozenset(row[7] or ()),
+            row[8],
+            row[9],
+        )
+        for row in cursor.fetchall()
+    ]
+
+
+def move_checkpoints(connection: psycopg.Connection[Any], names: Iterable[str], entry: Entry) -> None:
+    """Move the named checkpoints to `entry`."""
+    connection.execute(
+        "UPDATE checkpoints SET position = %s, leaf_hash = %s, attempts = 0, held = NULL, updated_at = now() "
+        "WHERE projection = ANY(%s)",
+        (entry.record.position, entry.record.hash, list(names)),
+        prepare=True,
+    )
+
+
+def note_checkpoint(connection: psycopg.Connection[Any], checkpoint: Checkpoint) -> None:
+    """Store how a projection fares at its position; does nothing if it has moved meanwhile."""
+    connection.execute(
+        "UPDATE checkpoints SET attempts = %s, single_until = %s, held = %s, updated_at = now() "
+        "WHERE projection = %s AND position = %s",
+        (
+            checkpoint.attempts,
+            checkpoint.single_until,
+            checkpoint.held,
+            checkpoint.projection,
+            checkpoint.position,
+        ),
+    )
+
+
+def park_changes(connection: psycopg.Connection[Any], projection: str, changes: Sequence[Change], error: str) -> None:
+    """Set events aside for one projection."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO parked (projection, position, stream_id, version, error) VALUES (%s, %s, %s, %s, %s) "
+            "ON CONFLICT DO NOTHING",
+            [
+                (
+                    projection,
+                    change.record.position,
+                    change.record.stream_id,
+                    change.record.version,
+                    error[:2000],
+                )
+                for change in changes
+            ],
+        )
+
+
+def parked_streams(connection: psycopg.Connection[Any], projection: str) -> frozenset[UUID]:
+    """The streams of which a projection has set events aside."""
+    rows = connection.execute("SELECT DISTINCT stream_id FROM parked WHERE projection = %s", (projection,), prepare=True)
+    return frozenset(row[0] for row in rows.fetchall())

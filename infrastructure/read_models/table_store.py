@@ -1,0 +1,167 @@
+"""The store of the Postgres read models: one transaction a batch holds the rows and the checkpoints."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, runtime_checkable
+
+import psycopg
+
+from infrastructure.log.source import Reconnecting
+from infrastructure.processes.failpoints import failpoint
+from infrastructure.read_models.checkpoint_rows import move_checkpoints, note_checkpoint, park_changes, read_checkpoints
+from projections.engine.changes import Change, Entry, Passed, changes_among
+from projections.engine.projector import Checkpoint, Moved, ProjectionFailed, ProjectionHolds
+
+# Read models can be rebuilt: their commits need not wait for the disk. A process that stops in the middle of a batch holds the
+# checkpoints' locks: after two seconds the server takes them back, and another owner goes on.
+_OF_A_BATCH = (
+    "SELECT set_config('synchronous_commit', 'off', true), set_config('idle_in_transaction_session_timeout', '2s', true), "
+    "set_config('lock_timeout', '5s', true)"
+)
+
+
+class TableProjection(Protocol):
+    """A projection into Postgres tables."""
+
+    @property
+    def name(self) -> str:
+        """The read model's name."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that it owns."""
+
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+        """Apply the changes, each exactly once and in order, in the connection's open transaction."""
+
+
+@runtime_checkable
+class NeverParks(Protocol):
+    """A projection that is a feed: nothing may be filled in behind its checkpoint later, so it takes in plain form what it
+    cannot apply, and holds where even that fails."""
+
+    def apply_plainly(self, connection: psycopg.Connection[Any], change: Change) -> None:
+        """Take the event as no more than what its envelope says."""
+
+
+class TableStore:
+    """Store over one schema: the log's own, or that of a rebuild beside it."""
+
+    def __init__(self, connection: Reconnecting, projections: Sequence[TableProjection]) -> None:
+        self._connection = connection
+        self._projections = {projection.name: projection for projection in projections}
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """See `Store.checkpoints`."""
+        return read_checkpoints(self._connection.get(), list(self._projections))
+
+    def write(self, expected: Sequence[Checkpoint], changes: Sequence[Entry]) -> None:
+        """See `Store.write`."""
+        connection = self._connection.get()
+        try:
+            self._write(connection, expected, changes)
+        except psycopg.Error as error:
+            if connection.broken:
+                # Whatever the server's last word was, it says nothing about the events.
+                raise psycopg.OperationalError(f"the connection was lost: {error}") from error
+            raise
+
+    def _write(self, connection: psycopg.Connection[Any], expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
+        changes = changes_among(entries)
+        names = [checkpoint.projection for checkpoint in expected]
+        failpoint("tables.before_begin")
+        with connection.transaction():
+            connection.execute(_OF_A_BATCH, prepare=True)
+            _require_place(expected, read_checkpoints(connection, names, lock=True))
+            failpoint("tables.before_apply")
+            for checkpoint in expected:
+                self._apply(connection, checkpoint, changes)
+                failpoint("tables.inside")
+            move_checkpoints(connection, names, entries[-1])
+            failpoint("tables.before_commit")
+            failpoint("tables.in_flight")
+        failpoint("tables.after_commit")
+
+    def _apply(self, connection: psycopg.Connection[Any], checkpoint: Checkpoint, changes: Sequence[Change]) -> None:
+        parked = checkpoint.parked
+        wanted = [change for change in changes if change.record.stream_id not in parked] if parked else changes
+        if len(wanted) < len(changes):
+            later = [change for change in changes if change.record.stream_id in parked]
+            park_changes(connection, checkpoint.projection, later, "an earlier event of this stream is parked")
+        if not wanted:
+            return
+        try:
+            self._projections[checkpoint.projection].apply(connection, wanted)
+        except Exception as error:
+            if connection.broken:
+                raise psycopg.OperationalError(f"the connection was lost: {error}") from error
+            raise _judged(checkpoint.projection, error) from error
+
+    def note(self, checkpoint: Checkpoint) -> None:
+        """See `Store.note`."""
+        note_checkpoint(self._connection.get(), checkpoint)
+
+    def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
+        """See `Store.park`."""
+        connection = self._connection.get()
+        with connection.transaction():
+            _require_place([checkpoint], read_checkpoints(connection, [checkpoint.projection], lock=True))
+            if not isinstance(entry, Passed):
+                self._set_aside(connection, checkpoint.projection, entry, error)
+            move_checkpoints(connection, [checkpoint.projection], entry)
+
+    def _set_aside(self, connection: psycopg.Connection[Any], name: str, change: Change, error: str) -> None:
+        projection = self._projections[name]
+        if not isinstance(projection, NeverParks):
+            park_changes(connection, name, [change], error)
+            return
+        try:
+            projection.apply_plainly(connection, change)
+        except Exception as failure:
+            if connection.broken or (isinstance(failure, psycopg.Error) and is_server_trouble(failure)):
+                raise
+            raise ProjectionHolds(name, f"event {change.record.position} cannot be taken: {failure!r}") from failure
+
+
+def _judged(projection: str, error: Exception) -> Exception:
+    """What a failed application says: something of the server, of the tables, or of the event."""
+    if isinstance(error, psycopg.Error):
+        if is_server_trouble(error):
+            return error
+        if not is_events_fault(error):
+            return ProjectionHolds(projection, f"the tables are not those of this release: {str(error).splitlines()[0]}")
+    return ProjectionFailed(projection, error)
+
+
+def is_server_trouble(error: psycopg.Error) -> bool:
+    """Whether it is the server's state that failed and not the statement: lost connections, conflicts, shutdown, lack of space,
+    memory or a lock, a server that became a standby. Exceeded limits of a value (class 54) are the statement's own."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate[:2] in _SERVER_TROUBLE or error.sqlstate == "25006"
+
+
+def is_events_fault(error: psycopg.Error) -> bool:
+    """Whether a value of the event was refused (SQLSTATE classes 21, 22, 23, 44 and 54). Anything else, such as a missing
+    table, column or right, a changed type or a broken index, would befall healthy events as well. So would a column that wants
+    a value and gets none (23502): no event of ours lacks one."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.DataError)
+    return error.sqlstate[:2] in _OF_VALUES and error.sqlstate != "23502"
+
+
+_SERVER_TROUBLE: Final = frozenset({"08", "40", "53", "55", "57", "58"})
+_OF_VALUES: Final = frozenset({"21", "22", "23", "44", "54"})
+
+
+def _require_place(expected: Sequence[Checkpoint], found: Sequence[Checkpoint]) -> None:
+    """Equality, not order: a checkpoint further on means that somebody else applied this batch, one further back that the
+    database was restored under us. The generation tells that it was rebuilt, or its parked events replayed, meanwhile."""
+    places = {checkpoint.projection: checkpoint for checkpoint in found}
+    for checkpoint in expected:
+        place = places.get(checkpoint.projection)
+        if (
+            place is None
+            or (place.position, place.identity) != (checkpoint.position, checkpoint.identity)
+            or place.generation != checkpoint.generation
+        ):
+            raise Moved(checkpoint.projection)

@@ -1,0 +1,1 @@
+"""PostgreSQL and Redis as servers: connections, checks, migrations."""

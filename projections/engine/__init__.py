@@ -1,0 +1,1 @@
+"""What advances every read model: the projector, and the changes that it applies."""

@@ -1,0 +1,1 @@
+"""The read models of tasks: each with its rows, its `apply` and its queries."""

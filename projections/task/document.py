@@ -1,0 +1,145 @@
+"""A task as readers see it: the domain's state with the times, people and places from the envelopes.
+
+`fold` is the one step from one event to the next document; every read model and every time travel goes through it.
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from domain.envelope import RecordedEvent
+from domain.task.events import (
+    TaskCancelled,
+    TaskCompleted,
+    TaskDeleted,
+    TaskEvent,
+    TaskReopened,
+    TaskRestored,
+    TaskStarted,
+    TaskStopped,
+)
+from domain.task.rules import Task, evolve
+
+TaskRecord = RecordedEvent[TaskEvent]
+
+
+SPAN: Final = 100
+"""Versions in one span of a task's history: what a snapshot closes, and what `earliest` looks back on."""
+
+
+class Clock(msgspec.Struct, frozen=True, gc=False):
+    """When a task's events count in measures of flow: when they happened, but never after they were recorded and never before
+    what happened to the task earlier. So no duration is negative, and nothing ends before it began, whatever was imported.
+
+    `started` is the first start, `completed` holds while the task is completed, `underway` from a start until a stop: reopening
+    leaves work that had begun under way.
+    """
+
+    created: datetime
+    latest: datetime
+    started: datetime | None = None
+    completed: datetime | None = None
+    underway: bool = False
+
+
+class TaskDocument(msgspec.Struct, frozen=True, gc=False):
+    """A task after its event `version`, which is the log's event `position`.
+
+    Times are when things happened (imported history keeps its own). `started_at` is the first start, `completed_at` and
+    `deleted_at` are of the present state only: reopening clears one, restoring the other. `earliest` is the earliest time
+    among the events of the present span of SPAN versions.
+    """
+
+    id: UUID
+    workspace_id: UUID
+    task: Task
+    version: int
+    position: int
+    created_at: datetime
+    created_by: UUID
+    created_position: int
+    happened_at: datetime
+    updated_by: UUID
+    clock: Clock
+    earliest: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    deleted_at: datetime | None = None
+
+
+def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
+    """The document after `record`. Never raises."""
+    at = record.happened_at
+    event = record.event
+    kind = type(event)
+    before = document or _nothing_yet(record)
+    started, completed, deleted = before.started_at, before.completed_at, before.deleted_at
+    if kind is TaskStarted:
+        started = started or at
+    elif kind is TaskCompleted:
+        completed = at
+    elif kind is TaskReopened or kind is TaskCancelled:
+        completed = None
+    elif kind is TaskDeleted:
+        deleted = at
+    elif kind is TaskRestored:
+        deleted = None
+    return TaskDocument(
+        before.id,
+        before.workspace_id,
+        evolve(document.task if document else None, event),
+        record.version,
+        record.position,
+        before.created_at,
+        before.created_by,
+        before.created_position,
+        at,
+        record.principal_id,
+        _clock(before.clock, record),
+        at if record.version % SPAN == 1 or at < before.earliest else before.earliest,
+        started,
+        completed,
+        deleted,
+    )
+
+
+def _nothing_yet(record: TaskRecord) -> TaskDocument:
+    at = record.happened_at
+    counted = min(at, record.recorded_at)
+    return TaskDocument(
+        record.stream_id,
+        record.workspace_id,
+        _NO_TASK,
+        0,
+        0,
+        at,
+        record.principal_id,
+        record.position,
+        at,
+        record.principal_id,
+        Clock(counted, counted),
+        at,
+    )
+
+
+_NO_TASK: Final = Task()
+
+
+def _clock(before: Clock, record: TaskRecord) -> Clock:
+    counted = record.recorded_at
+    if record.effective_at is not None and record.effective_at < counted:
+        counted = record.effective_at
+    counted = max(counted, before.latest)
+    kind = type(record.event)
+    started, completed, underway = before.started, before.completed, before.underway
+    if kind is TaskStarted:
+        started, underway = started or counted, True
+    elif kind is TaskStopped:
+        underway = False
+    elif kind is TaskCompleted:
+        completed = counted
+    elif kind is TaskReopened or kind is TaskCancelled:
+        completed = None
+    return Clock(before.created, counted, started, completed, underway)

@@ -1,0 +1,72 @@
+"""Read model `task_snapshots` (Postgres): a task's document at every hundredth version, so that time travel stays quick."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from projections.engine.changes import Change
+from projections.task.document import SPAN, TaskDocument
+
+EVERY: Final = SPAN
+LAYOUT: Final = 2
+"""Of the stored document; rows with another layout are ignored until the read model is rebuilt."""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(TaskDocument).decode
+
+
+class TaskSnapshots:
+    """The projection."""
+
+    name: Final = "task_snapshots"
+    tables: Final = ("task_snapshots",)
+
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+        """Store the documents that are due among `changes`."""
+        due = [change.after for change in changes if change.after.version % EVERY == 0]
+        if not due:
+            return
+        connection.execute(
+            "INSERT INTO task_snapshots (task_id, version, position, earliest, layout, document) "
+            "SELECT t.task_id, t.version, t.position, t.earliest, %s, t.document FROM unnest("
+            "%b::uuid[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::bytea[]) "
+            "AS t(task_id, version, position, earliest, document) ON CONFLICT (task_id, version) DO NOTHING",
+            (
+                LAYOUT,
+                [document.id for document in due],
+                [document.version for document in due],
+                [document.position for document in due],
+                [document.earliest for document in due],
+                [_encode(document) for document in due],
+            ),
+        )
+
+
+async def latest_snapshot(connection: psycopg.AsyncConnection[Any], task_id: UUID, version: int) -> TaskDocument | None:
+    """The task's newest snapshot that is not after `version`; None where there is none."""
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(
+        "SELECT document FROM task_snapshots WHERE task_id = %s AND version <= %s AND layout = %s "
+        "ORDER BY version DESC LIMIT 1",
+        (task_id, version, LAYOUT),
+        prepare=True,
+    )
+    row = await cursor.fetchone()
+    return _decode(row[0]) if row else None
+
+
+def snapshots_before(connection: psycopg.Connection[Any], versions: dict[UUID, int]) -> dict[UUID, TaskDocument]:
+    """For each task its newest snapshot not after the given version, where there is one."""
+    cursor = connection.cursor(binary=True)
+    cursor.execute(
+        "SELECT s.document FROM unnest(%b::uuid[], %b::bigint[]) AS w(task_id, version) CROSS JOIN LATERAL ("
+        "SELECT document FROM task_snapshots t WHERE t.task_id = w.task_id AND t.version <= w.version AND t.layout = %s "
+        "ORDER BY t.version DESC LIMIT 1) s",
+        (list(versions), list(versions.values()), LAYOUT),
+        prepare=True,
+    )
+    documents = [_decode(row[0]) for row in cursor]
+    return {document.id: document for document in documents}

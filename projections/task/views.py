@@ -1,0 +1,118 @@
+"""A task as it is served: in full (`TaskDetail`) and as a line of a list (`TaskSummary`). Both are serialised once, here."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from domain.task.values import Priority, Status
+from projections.task.document import TaskDocument
+
+
+class TaskSummary(msgspec.Struct, frozen=True, gc=False):
+    """A task in a list: everything but its description."""
+
+    id: UUID
+    title: str
+    status: Status
+    priority: Priority
+    due_at: datetime | None
+    assignees: tuple[UUID, ...]
+    labels: tuple[str, ...]
+    deleted: bool
+    version: int
+    position: int
+    created_at: datetime
+    created_by: UUID
+    updated_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+
+class TaskDetail(msgspec.Struct, frozen=True, gc=False):
+    """A task in full. `version` is its own count of events, `position` the place of its newest event in the log.
+
+    Times are when things happened; `started_at` is the first start, `completed_at` and `deleted_at` hold while the task is
+    completed or deleted.
+    """
+
+    id: UUID
+    workspace_id: UUID
+    title: str
+    description: str
+    status: Status
+    priority: Priority
+    due_at: datetime | None
+    assignees: tuple[UUID, ...]
+    labels: tuple[str, ...]
+    deleted: bool
+    version: int
+    position: int
+    created_at: datetime
+    created_by: UUID
+    updated_at: datetime
+    updated_by: UUID
+    started_at: datetime | None
+    completed_at: datetime | None
+    deleted_at: datetime | None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def summary(document: TaskDocument) -> TaskSummary:
+    """The line of a list for a document."""
+    task = document.task
+    return TaskSummary(
+        document.id,
+        task.title,
+        task.status,
+        task.priority,
+        task.due_at,
+        task.assignees,
+        task.labels,
+        task.deleted,
+        document.version,
+        document.position,
+        document.created_at,
+        document.created_by,
+        document.happened_at,
+        document.started_at,
+        document.completed_at,
+    )
+
+
+def detail(document: TaskDocument) -> TaskDetail:
+    """The full view of a document."""
+    task = document.task
+    return TaskDetail(
+        document.id,
+        document.workspace_id,
+        task.title,
+        task.description,
+        task.status,
+        task.priority,
+        task.due_at,
+        task.assignees,
+        task.labels,
+        task.deleted,
+        document.version,
+        document.position,
+        document.created_at,
+        document.created_by,
+        document.happened_at,
+        document.updated_by,
+        document.started_at,
+        document.completed_at,
+        document.deleted_at,
+    )
+
+
+def summary_json(document: TaskDocument) -> bytes:
+    """The line of a list as JSON."""
+    return _encode(summary(document))
+
+
+def detail_json(document: TaskDocument) -> bytes:
+    """The full view as JSON."""
+    return _encode(detail(document))

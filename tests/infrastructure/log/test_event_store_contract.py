@@ -1,0 +1,199 @@
+"""What the write side relies on, of the log in PostgreSQL and of the one in memory alike."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from application.log import Append, Appended, EventStore, IdempotencyMismatch, NewEvent, VersionConflict
+from domain.task.events import TaskCreated, TaskPrioritySet, TaskRenamed
+from domain.task.rules import Task
+from tests.in_memory_event_store import InMemoryEventStore
+from tests.infrastructure.log_under_test import (
+    ANA,
+    BEN,
+    WORKSPACE,
+    an_append,
+    created,
+    key,
+    open_store,
+    renamed,
+    streams,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["postgres", "memory"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
+    if request.param == "memory":
+        yield InMemoryEventStore(lambda: datetime.now(UTC))
+        return
+    async with open_store(request.getfixturevalue("database_url")) as opened:
+        yield opened
+
+
+async def outcomes(store: EventStore, *appends: Append) -> list[Appended | BaseException]:
+    return await asyncio.gather(*(store.append(each) for each in appends), return_exceptions=True)
+
+
+class TestLoad:
+    async def test_an_unknown_stream_is_none(self, store: EventStore) -> None:
+        assert await store.load(streams(1)[0]) is None
+
+    async def test_a_task_is_folded_from_its_events(self, store: EventStore) -> None:
+        task, other = streams(2)
+        await store.append(an_append(created(task)))
+        await store.append(an_append(created(other)))
+        last = await store.append(an_append(renamed(task, 2)))
+        loaded = await store.load(task)
+        assert loaded is not None
+        assert loaded.task == Task(title="Sail it")
+        assert (loaded.version, loaded.position, loaded.workspace_id) == (2, 3, WORKSPACE)
+        assert loaded.happened_at == last.recorded_at
+
+    async def test_imported_history_keeps_its_own_time(self, store: EventStore) -> None:
+        (task,) = streams(1)
+        then = datetime(2019, 5, 4, 3, 2, 1, 123456, UTC)
+        await store.append(an_append(NewEvent(task, 1, TaskCreated("Old"), then)))
+        loaded = await store.load(task)
+        assert loaded is not None
+        assert loaded.happened_at == then
+
+    async def test_what_was_loaded_is_recalled(self, store: EventStore) -> None:
+        (task,) = streams(1)
+        await store.append(an_append(created(task)))
+        assert store.recall(task) is None
+        loaded = await store.load(task)
+        assert store.recall(task) == loaded
+
+
+class TestTouchedSince:
+    async def test_it_names_the_fields_of_later_events_alone(self, store: EventStore) -> None:
+        task, other = streams(2)
+        await store.append(an_append(created(task), renamed(task, 2)))
+        await store.append(an_append(NewEvent(task, 3, TaskPrioritySet("high")), created(other)))
+        assert await store.touched_since(task, 1) == {"title", "priority"}
+        assert await store.touched_since(task, 2) == {"priority"}
+        assert await store.touched_since(task, 3) == frozenset()
+        assert await store.touched_since(task, 9) == frozenset()
+
+
+class TestAppend:
+    async def test_positions_are_dense_over_all_streams(self, store: EventStore) -> None:
+        first, second = streams(2)
+        answers = [
+            await store.append(an_append(created(first), renamed(first, 2))),
+            await store.append(an_append(created(second))),
+        ]
+        assert [(a.position, a.replayed) for a in answers] == [(2, False), (3, False)]
+        assert answers[0].recorded_at <= answers[1].recorded_at
+
+    @pytest.mark.parametrize("version", [1, 3])
+    async def test_an_append_not_at_the_next_version_is_a_conflict(self, store: EventStore, version: int) -> None:
+        task, other = streams(2)
+        await store.append(an_append(created(task)))
+        with pytest.raises(VersionConflict):
+            await store.append(an_append(created(other), renamed(task, version)))
+        assert await store.load(other) is None
+        assert (await store.append(an_append(created(other)))).position == 2
+
+    async def test_sent_again_it_is_answered_as_before(self, store: EventStore) -> None:
+        task, other = streams(2)
+        asked = an_append(created(task), renamed(task, 2))
+        original = await store.append(asked)
+        await store.append(an_append(created(other)))
+        again = await store.append(asked)
+        assert (again.position, again.receipt, again.replayed) == (2, original.receipt, True)
+
+    async def test_of_appends_in_flight_one_takes_a_version(self, store: EventStore) -> None:
+        (task,) = streams(1)
+        answers = await outcomes(store, *(an_append(created(task)) for _ in range(5)))
+        assert [type(answer) for answer in answers].count(Appended) == 1
+        assert [type(answer) for answer in answers].count(VersionConflict) == 4
+
+    async def test_what_cannot_be_encoded_is_refused_and_the_store_goes_on(self, store: EventStore) -> None:
+        broken, task = streams(2)
+        with pytest.raises(UnicodeEncodeError):
+            await store.append(an_append(created(broken, "\ud800")))
+        assert (await store.append(an_append(created(task)))).position == 1
+
+
+class TestIdempotency:
+    async def test_a_key_brings_back_its_receipt(self, store: EventStore) -> None:
+        first, second = streams(2)
+        original = await store.append(an_append(created(first), idempotency=key("k")))
+        again = await store.append(an_append(created(second), idempotency=key("k")))
+        assert (again.receipt, again.position, again.replayed) == (original.receipt, 1, True)
+        assert await store.load(second) is None
+
+    async def test_a_key_for_another_request_is_a_mismatch(self, store: EventStore) -> None:
+        first, second = streams(2)
+        await store.append(an_append(created(first), idempotency=key("k")))
+        with pytest.raises(IdempotencyMismatch):
+            await store.append(an_append(created(second), idempotency=key("k", "another")))
+
+    async def test_a_receipt_without_events_is_remembered(self, store: EventStore) -> None:
+        first, second = streams(2)
+        await store.append(an_append(created(first)))
+        original = await store.append(an_append(idempotency=key("k")))
+        await store.append(an_append(created(second)))
+        again = await store.append(an_append(idempotency=key("k")))
+        assert (again.receipt, again.position, again.replayed) == (original.receipt, 1, True)
+
+    async def test_equal_keys_in_flight_write_once(self, store: EventStore) -> None:
+        appends = [an_append(created(task), idempotency=key("k")) for task in streams(5)]
+        answers = await outcomes(store, *appends)
+        assert len({answer.receipt for answer in answers if isinstance(answer, Appended)}) == 1
+        assert [answer.replayed for answer in answers if isinstance(answer, Appended)].count(False) == 1
+
+
+class TestFindReceipt:
+    async def test_it_finds_the_answer_that_a_key_had(self, store: EventStore) -> None:
+        (task,) = streams(1)
+        original = await store.append(an_append(created(task), idempotency=key("k")))
+        found = await store.find_receipt(WORKSPACE, ANA, key("k"))
+        assert found == Appended(1, original.recorded_at, original.receipt, True)
+
+    async def test_it_knows_no_key_of_another_principal_or_workspace(self, store: EventStore) -> None:
+        (task,) = streams(1)
+        await store.append(an_append(created(task), idempotency=key("k")))
+        assert await store.find_receipt(WORKSPACE, BEN, key("k")) is None
+        assert await store.find_receipt(ANA, ANA, key("k")) is None
+        assert await store.find_receipt(WORKSPACE, ANA, key("l")) is None
+
+    async def test_a_key_of_another_request_is_a_mismatch(self, store: EventStore) -> None:
+        (task,) = streams(1)
+        await store.append(an_append(created(task), idempotency=key("k")))
+        with pytest.raises(IdempotencyMismatch):
+            await store.find_receipt(WORKSPACE, ANA, key("k", "another"))
+
+
+async def test_a_stored_payload_is_the_one_that_was_sent(store: EventStore) -> None:
+    (task,) = streams(1)
+    await store.append(an_append(created(task, "naïve ✓ 漢字"), NewEvent(task, 2, TaskRenamed("a", reason="b"))))
+    loaded = await store.load(task)
+    assert loaded is not None
+    assert loaded.task.title == "a"
+
+
+class TestReceiptsByKey:
+    async def test_those_that_are_remembered_are_found_and_nobody_elses(self, store: EventStore) -> None:
+        first, second, foreign = streams(3)
+        await store.append(an_append(created(first), idempotency=key("a")))
+        answer = await store.append(an_append(created(second), idempotency=key("b", "another request")))
+        await store.append(an_append(created(foreign), idempotency=key("c"), principal_id=BEN))
+        found = await store.find_receipts(WORKSPACE, ANA, ["a", "b", "c", "d"])
+        assert found.keys() == {"a", "b"}
+        assert (found["b"].receipt, found["b"].position, found["b"].replayed) == (answer.receipt, 2, True)
+
+    async def test_the_head_is_the_newest_position(self, store: EventStore) -> None:
+        assert await store.head() == 0
+        await store.append(an_append(*(created(task) for task in streams(3))))
+        assert await store.head() == 3
