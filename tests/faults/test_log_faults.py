@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from application.log import Append, Appended, LogUnavailable, VersionConflict
 from infrastructure.embedded.services import LocalServices
-from infrastructure.log import append_connection, appender
+from infrastructure.log import append_connection
 from infrastructure.log.append_function import append_parameters
 from infrastructure.log.appender import GroupCommitAppender
 from infrastructure.log.binary_arrays import Array
@@ -157,14 +157,14 @@ class TestServerAway:
         first, second = streams(2)
         async with an_appender(database_url) as appender:
             await appender.append(an_append(created(first)))
-            monkeypatch.setattr(appender, "DEADLINE_SECONDS", 0.3)
+            monkeypatch.setattr("infrastructure.log.appender.DEADLINE_SECONDS", 0.3)
             services.kill_postgres()
             try:
                 with pytest.raises(LogUnavailable):
                     await asyncio.wait_for(appender.append(an_append(created(second))), 60)
             finally:
                 services.start_postgres()
-            monkeypatch.setattr(appender, "DEADLINE_SECONDS", 60.0)
+            monkeypatch.setattr("infrastructure.log.appender.DEADLINE_SECONDS", 60.0)
             assert (await appender.append(an_append(created(second)))).position == 2
 
     async def test_a_server_that_does_not_answer_is_away_as_well(
@@ -173,12 +173,12 @@ class TestServerAway:
         first, second = streams(2)
         async with an_appender(database_url) as appender:
             await appender.append(an_append(created(first)))
-            monkeypatch.setattr(appender, "DEADLINE_SECONDS", 0.3)
+            monkeypatch.setattr("infrastructure.log.appender.DEADLINE_SECONDS", 0.3)
             with log.transaction():
                 log.execute("LOCK TABLE events IN SHARE MODE")
                 with pytest.raises(LogUnavailable):
                     await asyncio.wait_for(appender.append(an_append(created(second))), 60)
-            monkeypatch.setattr(appender, "DEADLINE_SECONDS", 60.0)
+            monkeypatch.setattr("infrastructure.log.appender.DEADLINE_SECONDS", 60.0)
             assert isinstance(await appender.append(an_append(renamed(first, 2))), Appended)
 
 
@@ -227,7 +227,7 @@ class Load:
 def test_an_immediate_restart_under_load_loses_nothing_and_reports_no_false_conflict(
     services: LocalServices, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(appender, "DEADLINE_SECONDS", 120.0)
+    monkeypatch.setattr("infrastructure.log.appender.DEADLINE_SECONDS", 120.0)
     load = Load(database_url, enough=200)
     # The load has the thread: the server must be started by one that outlives it.
     thread = threading.Thread(target=load.run)

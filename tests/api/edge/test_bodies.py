@@ -301,7 +301,7 @@ class TestSize:
             else:
                 chunks = [padded]
                 headers |= {"Content-Length": str(length)}
-            answer = api.edge.exchange(target.method, ROOT + target.path, headers, *chunks)
+            answer = api.exchange(target.method, ROOT + target.path, headers, *chunks)
             if fits:
                 assert answer.status_code < 300, answer.text
             else:

@@ -36,7 +36,7 @@ def limited(api_settings: Settings) -> Iterator[Limited]:
 
 def sign_in(api: Api, email: str, password: str = PASSWORD, client: str = HERE, **headers: str) -> httpx.Response:
     body = json.dumps({"email": email, "password": password}).encode()
-    return api.edge.exchange("POST", f"{ROOT}/auth/login", JSON | headers, body, client=client)
+    return api.exchange("POST", f"{ROOT}/auth/login", JSON | headers, body, client=client)
 
 
 def refused(answer: httpx.Response, budget: str) -> None:
@@ -115,14 +115,14 @@ def test_whatever_is_refused_without_a_good_token_counts_for_the_address(
     limited: Limited, method: str, path: str, headers: dict[str, str], status: int
 ) -> None:
     api = limited(limit_anonymous="3/900")
-    assert [api.edge.exchange(method, path, headers).status_code for _ in range(3)] == [status] * 3
-    refused(api.edge.exchange(method, path, headers), "anonymous")
-    assert api.edge.exchange(method, path, headers, client=THERE).status_code == status
+    assert [api.exchange(method, path, headers).status_code for _ in range(3)] == [status] * 3
+    refused(api.exchange(method, path, headers), "anonymous")
+    assert api.exchange(method, path, headers, client=THERE).status_code == status
 
 
 def test_health_is_asked_for_without_limit(limited: Limited) -> None:
     api = limited(limit_anonymous="3/900")
-    assert {api.edge.exchange("GET", "/healthz", {}).status_code for _ in range(9)} == {200}
+    assert {api.exchange("GET", "/healthz", {}).status_code for _ in range(9)} == {200}
 
 
 def test_a_used_up_address_does_not_keep_its_signed_in_users_out(limited: Limited) -> None:
@@ -137,35 +137,35 @@ def test_a_used_up_address_does_not_keep_its_signed_in_users_out(limited: Limite
 def test_what_a_client_says_of_its_address_changes_nothing(limited: Limited, header: str) -> None:
     api = limited(limit_anonymous="3/900")
     said = [{header: f"for=198.51.100.{number}" if header == "Forwarded" else f"198.51.100.{number}"} for number in range(4)]
-    answers = [api.edge.exchange("GET", "/nothing", each) for each in said]
+    answers = [api.exchange("GET", "/nothing", each) for each in said]
     assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
 
 
 def test_what_a_client_says_through_a_trusted_proxy_changes_nothing_either(limited: Limited) -> None:
     api = limited(limit_anonymous="3/900", trusted_proxies=f"{PROXY}/32")
     said = [{"X-Forwarded-For": f"10.0.0.{number}, {HERE}", "Forwarded": f"for=10.1.0.{number}"} for number in range(4)]
-    answers = [api.edge.exchange("GET", "/nothing", each, client=PROXY) for each in said]
+    answers = [api.exchange("GET", "/nothing", each, client=PROXY) for each in said]
     assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
-    assert api.edge.exchange("GET", "/nothing", {"X-Forwarded-For": THERE}, client=PROXY).status_code == 404
+    assert api.exchange("GET", "/nothing", {"X-Forwarded-For": THERE}, client=PROXY).status_code == 404
 
 
 def test_where_everybody_is_trusted_a_client_could_be_anybody(limited: Limited) -> None:
     api = limited(limit_anonymous="3/900", trusted_proxies="0.0.0.0/0")
-    answers = [api.edge.exchange("GET", "/nothing", {"X-Forwarded-For": f"2001:db8:{n}::1"}) for n in range(5)]
+    answers = [api.exchange("GET", "/nothing", {"X-Forwarded-For": f"2001:db8:{n}::1"}) for n in range(5)]
     assert {answer.status_code for answer in answers} == {404}
 
 
 def test_clients_behind_an_untrusted_proxy_are_one_client(limited: Limited) -> None:
     api = limited(limit_anonymous="3/900")
-    answers = [api.edge.exchange("GET", "/nothing", {"X-Forwarded-For": f"10.0.0.{n}"}, client=PROXY) for n in range(4)]
+    answers = [api.exchange("GET", "/nothing", {"X-Forwarded-For": f"10.0.0.{n}"}, client=PROXY) for n in range(4)]
     assert answers[-1].status_code == 429
 
 
 def test_one_network_of_ipv6_is_one_client(limited: Limited) -> None:
     api = limited(limit_anonymous="3/900")
-    answers = [api.edge.exchange("GET", "/nothing", {}, client=f"2001:db8:1:2::{number:x}") for number in range(1, 5)]
+    answers = [api.exchange("GET", "/nothing", {}, client=f"2001:db8:1:2::{number:x}") for number in range(1, 5)]
     assert answers[-1].status_code == 429
-    assert api.edge.exchange("GET", "/nothing", {}, client="2001:db8:1:3::1").status_code == 404
+    assert api.exchange("GET", "/nothing", {}, client="2001:db8:1:3::1").status_code == 404
 
 
 def test_an_answer_says_what_is_left_and_a_write_costs_more(limited: Limited) -> None:
@@ -222,7 +222,7 @@ def test_a_session_shows_the_clients_address_and_not_the_proxys(limited: Limited
     ada = api.register()
     signed_in = sign_in(api, ada.email, client=PROXY, **{"X-Forwarded-For": THERE})
     headers = {"Authorization": f"Bearer {signed_in.json()['access_token']}"}
-    answer = api.edge.exchange("GET", f"{ROOT}/auth/sessions", headers, client=PROXY).json()
+    answer = api.exchange("GET", f"{ROOT}/auth/sessions", headers, client=PROXY).json()
     newest = next(each for each in answer.get("items", answer.get("sessions")) if each["current"])
     assert newest["ip"] == THERE
 
@@ -236,7 +236,7 @@ def test_a_cookie_is_secure_where_a_trusted_proxy_says_https(limited: Limited, c
     ada = api.register()
     body = json.dumps({"email": ada.email, "password": PASSWORD, "use_cookie": True}).encode()
     headers = JSON | ({"X-Forwarded-Proto": said} if said else {})
-    cookie = api.edge.exchange("POST", f"{ROOT}/auth/login", headers, body, client=client).headers["set-cookie"]
+    cookie = api.exchange("POST", f"{ROOT}/auth/login", headers, body, client=client).headers["set-cookie"]
     assert ("secure" in cookie.lower()) is secure
 
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import redis
 
-from infrastructure.embedded import home
+from infrastructure.embedded.home import LocalServiceError
 from infrastructure.embedded.services import LocalServices
 from infrastructure.settings import Settings
 
@@ -27,7 +27,7 @@ NOBODY = pwd.getpwnam("nobody")
 def roots_home(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands for /var/lib/taskmaster."""
     home = open_folder / f"var-{uuid4().hex[:8]}"
-    monkeypatch.setattr(home, "ROOTS_HOME", home)
+    monkeypatch.setattr("infrastructure.embedded.home.ROOTS_HOME", home)
     return home
 
 
@@ -62,7 +62,7 @@ def test_data_stays_where_it_is_when_the_folder_has_been_closed(open_folder: Pat
     with LocalServices(Settings(data_dir=str(data_dir))):
         pass
     data_dir.chmod(0o700)
-    with pytest.raises(home.LocalServiceError):
+    with pytest.raises(LocalServiceError):
         LocalServices(Settings(data_dir=str(data_dir))).start()
     assert not list(roots_home.glob("*/postgres"))
 
@@ -157,7 +157,7 @@ def test_a_socket_folder_that_belongs_to_somebody_else_is_not_used(open_folder: 
     data_dir = open_folder / uuid4().hex[:8]
     (data_dir / "run").mkdir(parents=True)
     os.chown(data_dir / "run", 61234, 61234)
-    with pytest.raises(home.LocalServiceError, match="belongs to another user"):
+    with pytest.raises(LocalServiceError, match="belongs to another user"):
         LocalServices(Settings(data_dir=str(data_dir))).start()
 
 

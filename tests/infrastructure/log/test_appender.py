@@ -220,7 +220,7 @@ class TestBackpressure:
                 under_way = asyncio.ensure_future(appender.append(an_append(created(first))))
                 await until_blocked(log)
                 with monkeypatch.context() as patch:
-                    patch.setattr(appender, "DEADLINE_SECONDS", -1.0)
+                    patch.setattr("infrastructure.log.appender.DEADLINE_SECONDS", -1.0)
                     late = asyncio.ensure_future(appender.append(an_append(created(second))))
                     await asyncio.sleep(0)
             assert isinstance(await under_way, Appended)
