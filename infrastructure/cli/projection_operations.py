@@ -23,7 +23,8 @@ from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
 from projections import ALL, HOT, TABLES
-from projections.engine.projector import Checkpoint, Hold, Incomplete
+from projections.engine.checkpoint import Checkpoint
+from projections.engine.port import Hold, Incomplete
 
 DONE, FAILED, MISTAKEN = 0, 1, 2
 EVERY = "all"

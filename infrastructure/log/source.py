@@ -10,7 +10,7 @@ from infrastructure.log.codec import UnknownEventType
 from infrastructure.log.rows import COLUMNS, HEAD, TaskRecord, any_event, own_events
 from infrastructure.servers.postgres import connect_sync, log_schema
 from projections.engine.changes import ForeignEvent, LogIdentity
-from projections.engine.projector import Hold
+from projections.engine.port import Hold
 from projections.task.document import TaskDocument, fold
 from projections.task.snapshots import snapshots_before
 

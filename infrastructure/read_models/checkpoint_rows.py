@@ -7,7 +7,7 @@ from uuid import UUID
 import psycopg
 
 from projections.engine.changes import Change, Entry, LogIdentity
-from projections.engine.projector import Checkpoint
+from projections.engine.checkpoint import Checkpoint
 
 _SELECT = (
     "SELECT c.projection, c.log_id, c.epoch, c.position, c.attempts, c.single_until, c.held, "

@@ -9,7 +9,8 @@ from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import note_checkpoint, park_changes, parked_streams, read_checkpoints
 from projections.engine.changes import Change, Entry, LogIdentity, Passed, changes_among
-from projections.engine.projector import Checkpoint, Incomplete, Moved, ProjectionFailed
+from projections.engine.checkpoint import Checkpoint
+from projections.engine.port import Incomplete, Moved, ProjectionFailed
 from projections.task.hot import APPLY, DAMAGED, NAME, HotKeys, checkpoint_value, read_checkpoint, write_arguments
 
 

@@ -22,7 +22,9 @@ from infrastructure.servers.postgres import log_schema
 from infrastructure.servers.redis_client import READ_MODELS, applied_channel, sync_client
 from projections import ALL, HOT, TABLES
 from projections.engine.changes import KEPT_BYTES, ChangeReader
-from projections.engine.projector import Checkpoint, Hold, Incomplete, Projector
+from projections.engine.checkpoint import Checkpoint
+from projections.engine.port import Hold, Incomplete
+from projections.engine.projector import Projector
 from projections.task.snapshots import TaskSnapshots
 
 logger = logging.getLogger("taskmaster.projections")

@@ -27,7 +27,8 @@ from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from projections import ALL, HOT, TABLES
 from projections.engine.changes import KEPT_CHANGES, ChangeReader
-from projections.engine.projector import Hold, Incomplete, Moved, Projector
+from projections.engine.port import Hold, Incomplete, Moved
+from projections.engine.projector import Projector
 from projections.task.hot import HotKeys, generations_pattern
 
 logger = logging.getLogger("taskmaster.projections")

@@ -9,7 +9,8 @@ from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import move_checkpoints, note_checkpoint, park_changes, read_checkpoints
 from projections.engine.changes import Change, Entry, Passed, changes_among
-from projections.engine.projector import Checkpoint, Moved, ProjectionFailed, ProjectionHolds
+from projections.engine.checkpoint import Checkpoint
+from projections.engine.port import Moved, ProjectionFailed, ProjectionHolds
 
 # Read models can be rebuilt: their commits need not wait for the disk. A process that stops in the middle of a batch holds the
 # checkpoints' locks: after two seconds the server takes them back, and another owner goes on.

@@ -24,7 +24,9 @@ from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
 from projections import HOT, TABLES
 from projections.engine.changes import ChangeReader, ForeignEvent
-from projections.engine.projector import Checkpoint, Hold, Incomplete, Moved, Projector
+from projections.engine.checkpoint import Checkpoint
+from projections.engine.port import Hold, Incomplete, Moved
+from projections.engine.projector import Projector
 from projections.task.document import TaskRecord
 from projections.task.hot import HotKeys
 

@@ -2,104 +2,25 @@
 
 A projector advances the projections that share one store. Every batch is written together with its checkpoint, and only
 if the stored checkpoint is still exactly where the batch begins; so two owners, a repeated job or a crash in between
-change nothing. A batch that fails is repeated event by event; an event that fails three times alone is parked with the later
-events of its stream, and the rest goes on. Groups of projections that are far apart take turns, so that one that begins at 0
-holds up nobody; one that has to wait, for a release that knows an event or for its tables, does not either.
+change nothing. What becomes of an event that cannot be applied, `poison` decides. Groups of projections that are far apart
+take turns, so that one that begins at 0 holds up nobody; one that has to wait, for a release that knows an event or for its
+tables, does not either.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
-from uuid import UUID
 
 import msgspec
 
-from projections.engine.changes import ChangeReader, Entry, LogIdentity
+from projections.engine.changes import ChangeReader, Entry
+from projections.engine.checkpoint import Checkpoint
+from projections.engine.poison import Tries, after_failure, after_success, after_trouble, before_trying, is_exhausted
+from projections.engine.port import Hold, Incomplete, Moved, ProjectionFailed, ProjectionHolds, Store
 
 logger = logging.getLogger("taskmaster.projections")
 
 BATCH = 500
-ATTEMPTS_BEFORE_PARKING = 3
-
-
-class Checkpoint(msgspec.Struct, frozen=True):
-    """How far a projection has come, in which log, and how it fares there.
-
-    `attempts` counts failed tries at the next event, `single_until` is the position up to which it goes event by event, `held`
-    says why it waits, `parked` names the streams whose events are set aside.
-    """
-
-    projection: str
-    identity: LogIdentity
-    position: int
-    attempts: int = 0
-    single_until: int = 0
-    held: str | None = None
-    parked: frozenset[UUID] = frozenset()
-    leaf_hash: bytes | None = None
-    generation: int = 1
-
-    @property
-    def single(self) -> bool:
-        """Whether it goes event by event at present."""
-        return self.single_until > self.position
-
-
-class Moved(Exception):
-    """The stored checkpoint is not where the batch begins: somebody else was faster."""
-
-
-class Incomplete(Exception):
-    """The store has lost its data or belongs to another log: the read model has to be rebuilt."""
-
-    def __init__(self, projection: str, reason: str) -> None:
-        super().__init__(f"{projection}: {reason}")
-        self.projection = projection
-        self.reason = reason
-
-
-class Hold(Exception):
-    """The log holds something that this release does not know; projecting waits for one that does."""
-
-
-class ProjectionHolds(Hold):
-    """One projection cannot go on, for a reason that is not the event's; the others can."""
-
-    def __init__(self, projection: str, reason: str) -> None:
-        super().__init__(reason)
-        self.projection = projection
-
-
-class ProjectionFailed(Exception):
-    """Applying raised; names the projection that did."""
-
-    def __init__(self, projection: str, error: Exception) -> None:
-        super().__init__(f"{projection}: {error!r}")
-        self.projection = projection
-        self.error = error
-
-
-class Store(Protocol):
-    """Where the projections of one projector keep their data and checkpoints."""
-
-    def checkpoints(self) -> list[Checkpoint]:
-        """The stored checkpoints; raises Incomplete where data is missing."""
-
-    def write(self, expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
-        """Apply the changes among `entries` to the projections in `expected` and move their checkpoints to the last entry, all
-        or nothing.
-
-        Raises Moved where a checkpoint is not as expected, ProjectionFailed where applying raised because of an event,
-        ProjectionHolds where it did for another reason that a repetition alone will not mend.
-        """
-
-    def note(self, checkpoint: Checkpoint) -> None:
-        """Store attempts, single_until and held of one checkpoint, durably, if its position is unchanged."""
-
-    def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
-        """Set one event aside and move the projection past it, all or nothing; a feed takes it in plain form instead, or raises
-        ProjectionHolds."""
 
 
 class Projector:
@@ -115,15 +36,11 @@ class Projector:
         self._reader = reader
         self._on_applied = on_applied or (lambda _names, _position: None)
         self._known: list[Checkpoint] | None = None
-        # A process that was killed by an event starts here again: until the first success every try is counted beforehand, and
-        # later on those of events that go alone.
-        self._cautious = True
-        self._counted: set[tuple[str, int]] = set()
+        self._tries = Tries()
         self._holding: dict[str, Hold] = {}
         self._turns: dict[str, int] = {}
         self.is_owner = True
-        """Whether nobody else does this work at the same time. Only an owner counts tries and parks what was tried too often:
-        the unfinished try of a second owner that lives looks like that of one that died."""
+        """Whether nobody else does this work at the same time; see `poison.is_exhausted`."""
 
     def catch_up(self, stop: Callable[[], bool] = lambda: False) -> int:
         """Advance until nothing is left or `stop()`; returns the number of event applications.
@@ -191,24 +108,23 @@ class Projector:
         changes = self._changes(group, start, 1 if group[0].single else self._room(group, batch))
         if not changes:
             return 0
-        if self.is_owner and group[0].single and group[0].attempts >= ATTEMPTS_BEFORE_PARKING:
+        if is_exhausted(group[0], self.is_owner):
             self._park(group[0], changes[0], "failed or killed the worker three times")
             return 1
-        if self.is_owner and (self._cautious or group[0].single):
-            group = self._count_tried(group, changes)
+        prepared = before_trying(self._tries, group, changes[-1].record.position, self.is_owner)
+        self._note(prepared.tries, prepared.notes)
+        group = list(prepared.group)
         if group[0].single:
             changes = changes[:1]
-            group = group[:1]
         try:
             self._store.write(group, changes)
         except ProjectionFailed as failure:
             self._failed(group, changes, failure)
             return 1
         except Exception:
-            self._take_back(group)
+            self._note(*after_trouble(self._tries, group))
             raise
-        self._cautious = False
-        self._counted.clear()
+        self._tries = after_success()
         self._moved_to(group, changes[-1])
         return len(changes)
 
@@ -240,58 +156,27 @@ class Projector:
         ahead = [c.position for c in self._known or () if c.position > group[0].position and not c.single]
         return min([batch, *(position - group[0].position for position in ahead)])
 
-    def _count_tried(self, group: list[Checkpoint], changes: Sequence[Entry]) -> list[Checkpoint]:
-        """Count the whole group, or the first alone where it goes alone: the others go alone too, each counted in its turn."""
-        first = self._count(group[0], changes)
-        if not first.single:
-            return [first, *(self._count(checkpoint, changes) for checkpoint in group[1:])]
-        for checkpoint in group[1:]:
-            if not checkpoint.single:
-                self._remember(msgspec.structs.replace(checkpoint, single_until=first.single_until))
-        return [first]
-
-    def _count(self, checkpoint: Checkpoint, changes: Sequence[Entry]) -> Checkpoint:
-        """Store that this is about to be tried, once for as long as the process lives through it."""
-        place = (checkpoint.projection, checkpoint.position)
-        if place in self._counted:
-            return checkpoint
-        until = checkpoint.single_until
-        if checkpoint.attempts and not checkpoint.single:
-            until = changes[-1].record.position
-        counted = msgspec.structs.replace(checkpoint, attempts=checkpoint.attempts + 1, single_until=until)
-        self._remember(counted)
-        self._counted.add(place)
-        return counted
-
-    def _take_back(self, group: list[Checkpoint]) -> None:
-        """The store was away: that says nothing about the events, and the process lives."""
-        for checkpoint in group:
-            place = (checkpoint.projection, checkpoint.position)
-            if place in self._counted:
-                self._remember(msgspec.structs.replace(checkpoint, attempts=checkpoint.attempts - 1))
-                self._counted.discard(place)
-
     def _failed(self, group: list[Checkpoint], changes: Sequence[Entry], failure: ProjectionFailed) -> None:
-        checkpoint = next(c for c in group if c.projection == failure.projection)
-        self._take_back([c for c in group if c is not checkpoint])
-        counted = (checkpoint.projection, checkpoint.position) in self._counted
-        self._counted.discard((checkpoint.projection, checkpoint.position))
-        if len(changes) > 1 or not checkpoint.single:
-            logger.warning("%s: going event by event up to %s", failure, changes[-1].record.position)
-            self._remember(msgspec.structs.replace(checkpoint, single_until=changes[-1].record.position, attempts=0))
-            return
-        tries = checkpoint.attempts if counted else checkpoint.attempts + 1
-        if tries >= ATTEMPTS_BEFORE_PARKING:
-            self._park(checkpoint, changes[0], repr(failure.error))
-            return
-        self._remember(msgspec.structs.replace(checkpoint, attempts=tries))
-        time.sleep(0.01 * tries)
+        last = changes[-1].record.position
+        verdict = after_failure(self._tries, group, failure.projection, len(changes), last)
+        self._note(verdict.tries, verdict.notes)
+        if verdict.what == "park":
+            self._park(verdict.failed, changes[0], repr(failure.error))
+        elif verdict.what == "apart":
+            logger.warning("%s: going event by event up to %s", failure, last)
+        else:
+            time.sleep(verdict.pause)
 
     def _park(self, checkpoint: Checkpoint, change: Entry, error: str) -> None:
         logger.error("projection %s parks event %s: %s", checkpoint.projection, change.record.position, error)
         self._store.park(checkpoint, change, error)
         self._known = None
         self._on_applied([checkpoint.projection], change.record.position)
+
+    def _note(self, tries: Tries, notes: Iterable[Checkpoint]) -> None:
+        for checkpoint in notes:
+            self._remember(checkpoint)
+        self._tries = tries
 
     def _remember(self, checkpoint: Checkpoint) -> None:
         self._store.note(checkpoint)

@@ -13,7 +13,7 @@ from infrastructure.servers.postgres import log_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
 from projections import ALL, HOT
-from projections.engine.projector import Incomplete
+from projections.engine.port import Incomplete
 from tests.benchmarks.figures import NotMeasured
 
 SAMPLE_SECONDS = 0.1

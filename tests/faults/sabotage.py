@@ -13,7 +13,7 @@ from infrastructure.read_models.hot_reader import HotReader, HotUnavailable
 from infrastructure.read_models.table_store import TableStore
 from infrastructure.read_models.task_reads import TaskReads
 from projections.engine.changes import Change
-from projections.engine.projector import Checkpoint
+from projections.engine.checkpoint import Checkpoint
 from projections.task.hot import APPLY, HotPage, checkpoint_position
 from workers.projector import Projecting
 

@@ -10,7 +10,8 @@ from domain.task.events import TaskCreated
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.table_store import TableStore
 from projections.engine.changes import Change, ChangeReader
-from projections.engine.projector import Checkpoint, Projector
+from projections.engine.checkpoint import Checkpoint
+from projections.engine.projector import Projector
 from tests.log_world import LOG, SCHEMA, World, number
 
 Trouble = Callable[[Change], None]

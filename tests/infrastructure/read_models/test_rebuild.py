@@ -17,7 +17,7 @@ from infrastructure.read_models.rebuild import rebuild, rebuild_all
 from infrastructure.read_models.task_reads import Wait
 from infrastructure.servers.postgres import conninfo
 from projections import ALL, HOT, TABLES
-from projections.engine.projector import Hold
+from projections.engine.port import Hold
 from projections.flow import FlowMetrics, flow_metrics
 from projections.tables.bounds import Room
 from projections.task.hot import HotKeys

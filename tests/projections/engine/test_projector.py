@@ -9,7 +9,9 @@ import infrastructure.read_models.table_store
 from domain.task.events import TaskRenamed
 from infrastructure.log.source import Reconnecting
 from infrastructure.read_models.table_store import TableStore
-from projections.engine.projector import Checkpoint, Hold, Incomplete, Moved, Projector
+from projections.engine.checkpoint import Checkpoint
+from projections.engine.port import Hold, Incomplete, Moved
+from projections.engine.projector import Projector
 from tests.log_world import SCHEMA, World, number
 from tests.projections.recording import Recording, applied, checkpoint, poisoned, prepare, tasks
 

@@ -19,7 +19,8 @@ from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.settings import Settings
 from projections import ALL, HOT, TABLES
 from projections.engine.changes import Change, ChangeReader
-from projections.engine.projector import Hold, Projector
+from projections.engine.port import Hold
+from projections.engine.projector import Projector
 from projections.tables.bounds import Room
 from projections.task.history import HistoryEntry, changes_after
 from projections.task.list import get_task
