@@ -22,7 +22,7 @@ from infrastructure.limits.limits import Limits
 from infrastructure.log.event_store import PostgresEventStore
 from infrastructure.log.fair_queue import QueueBounds
 from infrastructure.log.head_publisher import HeadPublisher
-from infrastructure.log.task_memory import TaskMemory
+from infrastructure.log.stream_memory import TaskMemory
 from infrastructure.log.watch import LogWatch
 from infrastructure.processes.draining import Draining
 from infrastructure.read_models.applied_positions import AppliedPositions

@@ -24,7 +24,7 @@ from infrastructure.log.codec import TOUCHED_BY_TOPIC
 from infrastructure.log.fair_queue import QueueBounds
 from infrastructure.log.places import Place, is_in_the_future, require_place
 from infrastructure.log.rows import AFTER_POSITION, HEAD, OF_STREAM, TaskRecord, own_events
-from infrastructure.log.task_memory import TaskMemory
+from infrastructure.log.stream_memory import TaskMemory
 from infrastructure.log.time_travel import ANY_VERSION, Moment, Past, task_as_of, task_at_version
 from infrastructure.servers.postgres import AsyncPool, connect, log_schema
 from projections.task.document import TaskDocument

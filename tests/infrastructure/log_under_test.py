@@ -17,7 +17,7 @@ from infrastructure.log.append_function import append_parameters, append_stateme
 from infrastructure.log.event_store import PostgresEventStore
 from infrastructure.log.hash_chain import ChainedRow
 from infrastructure.log.library_recorder import LogRecorder
-from infrastructure.log.task_memory import TaskMemory
+from infrastructure.log.stream_memory import TaskMemory
 from infrastructure.servers.postgres import connect_sync, pool
 
 SCHEMA = "log_main"

@@ -17,7 +17,7 @@ from domain.task.events import TaskCreated, TaskRenamed
 from domain.task.rules import Task
 from infrastructure.embedded.services import LocalServices
 from infrastructure.log.event_store import PostgresEventStore
-from infrastructure.log.task_memory import TaskMemory, size_of
+from infrastructure.log.stream_memory import TaskMemory, size_of
 from infrastructure.log.time_travel import ANY_VERSION, Moment, task_as_of
 from infrastructure.servers.postgres import connect
 from projections.engine.changes import Change
