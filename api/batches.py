@@ -106,7 +106,7 @@ async def batch_tasks(request: AnyRequest) -> ASGIApp:
     return Answer(msgspec.json.encode(BatchResults(answer.position, results)), answer.position, 200, headers)
 
 
-def _entry(item: BatchItem) -> Entry:
+def _entry(item: BatchItem) -> Entry[TaskCommand]:
     command, chosen = item.command, item.task_id
     refusal = None
     if isinstance(command, CreateTask):
@@ -133,5 +133,5 @@ def _result(index: int, outcome: Outcome) -> BatchResult:
     if receipt is None:
         problem = _problem(outcome.problem)
         return BatchResult(index, problem.status, problem=problem)
-    body = ReceiptBody(receipt.task_id, receipt.version, receipt.position)
+    body = ReceiptBody(receipt.stream_id, receipt.version, receipt.position)
     return BatchResult(index, 201 if receipt.created else 200, body)

@@ -17,7 +17,7 @@ from api.edge.requests import AnyRequest, integer, log_of, one, principal, query
 from api.openapi.documentation import HeaderParameter, QueryParameter, documented
 from api.task_commands import ID
 from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
-from domain.errors import no_such_task
+from domain.task.refusals import no_such_task
 from infrastructure.log.places import DIGITS, Place
 from infrastructure.read_models.task_reads import Wait
 from projections.tables.bounds import Room

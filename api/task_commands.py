@@ -99,7 +99,8 @@ async def create_task(request: AnyRequest) -> ASGIApp:
     body = await read_body(request, resources(request).settings.max_body_bytes)
     command = decode_command(body, CreateTask)
     task_id = command.task_id or uuid7()
-    return receipt_answer(await log_of(request).handler.handle(command, task_id, command_context(request, body)))
+    receipt = await log_of(request).handler.handle(command, task_id, command_context(request, body))
+    return receipt_answer(receipt, "tasks")
 
 
 async def _issue(request: AnyRequest, kind: type[TaskCommand]) -> Answer:
@@ -107,7 +108,7 @@ async def _issue(request: AnyRequest, kind: type[TaskCommand]) -> Answer:
     body = await read_body(request, resources(request).settings.max_body_bytes, optional)
     command = decode_command(b"{}" if optional and not body else body, kind)
     context = command_context(request, body)
-    return receipt_answer(await log_of(request).handler.handle(command, task_id_of(request), context))
+    return receipt_answer(await log_of(request).handler.handle(command, task_id_of(request), context), "tasks")
 
 
 _WITHOUT_FIELDS: Final = frozenset(

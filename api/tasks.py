@@ -31,10 +31,12 @@ from api.edge.requests import (
 )
 from api.openapi.documentation import HeaderParameter, QueryParameter, documented
 from api.task_commands import ID
-from domain.errors import InvalidValue, NotFound, no_such_task
+from domain.errors import InvalidValue, NotFound
+from domain.task.refusals import no_such_task
 from domain.task.values import Priority, Status
+from infrastructure.log.loading import ANY_VERSION
 from infrastructure.log.places import Place
-from infrastructure.log.time_travel import ANY_VERSION, Moment
+from infrastructure.log.time_travel import Moment
 from infrastructure.read_models.task_reads import Wait
 from projections.tables.words import TERMS_MAX, terms
 from projections.task.hot import PAGE_SIZE, HotPage

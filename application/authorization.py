@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from application.principal import Principal
 from domain.errors import NotPermitted
 from domain.task.commands import (
@@ -24,7 +26,6 @@ from domain.task.commands import (
     SetPriority,
     StartTask,
     StopTask,
-    TaskCommand,
     UnassignTask,
 )
 
@@ -33,7 +34,7 @@ MEMBER: Final = "member"
 
 _ANYONE_INSIDE: Final = frozenset({OWNER, MEMBER})
 
-MAY_ISSUE: Final[dict[type[TaskCommand], frozenset[str]]] = {
+MAY_ISSUE: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     CreateTask: _ANYONE_INSIDE,
     ChangeTask: _ANYONE_INSIDE,
     RenameTask: _ANYONE_INSIDE,
@@ -57,7 +58,7 @@ MAY_ISSUE: Final[dict[type[TaskCommand], frozenset[str]]] = {
 }
 
 
-def authorize(principal: Principal, command: TaskCommand) -> None:
+def authorize(principal: Principal, command: msgspec.Struct) -> None:
     """Raise NotPermitted unless the principal's role may issue this command in its own workspace."""
     if principal.role not in MAY_ISSUE[type(command)]:
         raise NotPermitted("not_permitted", f"the role {principal.role!r} may not do this")

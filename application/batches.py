@@ -8,18 +8,18 @@ What fails for a reason that passes (the log is away, the line is full) is not s
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Generic
 from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
-from application.command_handler import CommandContext, CommandHandler, IfMatch, MembersOf, named_assignees
+from application.command_handler import Check, CommandContext, CommandHandler, IfMatch
 from application.log import Append, EventStore, IdempotencyKey
 from application.receipts import EarlierRefusal, Receipt, refusal_start, replayed
-from domain.task.commands import CreateTask, TaskCommand
+from domain.aggregate import C, E, S
 
 AT_ONCE: Final = 8
 """Commands of one batch that are under way together: enough to share a flush, few enough that what they cost between two turns
@@ -29,11 +29,11 @@ REST: Final = 2.0
 MOST_REST_SECONDS: Final = 0.03
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, Generic[C], frozen=True):
     """A command of a batch, or the `refusal` of something that cannot be one."""
 
-    task_id: UUID
-    command: TaskCommand
+    stream_id: UUID
+    command: C
     if_match: IfMatch | None = None
     refusal: Exception | None = None
 
@@ -64,8 +64,8 @@ class Rendered(msgspec.Struct, frozen=True):
 Render = Callable[[Exception], Rendered]
 
 
-class BatchHandler:
-    """Carries out batches over one log. `members_of` is asked once a batch.
+class BatchHandler(Generic[S, E, C]):
+    """Carries out batches of one aggregate's commands over one log. What the check needs is asked once a batch.
 
     While `has_company` says that other workspaces are at work, a batch rests after each command for twice as long as that took.
     """
@@ -73,29 +73,34 @@ class BatchHandler:
     def __init__(
         self,
         store: EventStore,
-        handler: CommandHandler,
-        members_of: MembersOf,
+        handler: CommandHandler[S, E, C],
         has_company: Callable[[UUID], bool] = lambda _: False,
     ) -> None:
         self._store = store
         self._handler = handler
-        self._members_of = members_of
         self._has_company = has_company
 
-    async def handle(self, entries: Sequence[Entry], context: CommandContext, render: Render) -> BatchAnswer:
-        """Carry out those of one task in order, those of different tasks in any.
+    async def handle(self, entries: Sequence[Entry[C]], context: CommandContext, render: Render) -> BatchAnswer:
+        """Carry out those of one stream in order, those of different streams in any.
 
         Raises IdempotencyMismatch before anything is done, LogUnavailable or Overloaded if it cannot begin.
         """
         begun_at, settled = await self._begin(len(entries), context)
         is_replay = len(settled) == len(entries)
         if not is_replay:
-            members = await self._members(entries, context)
-            run = _Run(self._store, self._handler, context, render, members, self._has_company)
+            commands = (entry.command for entry in entries if entry.refusal is None)
+            check = await self._handler.check.ahead(commands, context.principal)
+            run = _Run(self._store, self._handler, context, render, check, self._has_company)
             settled |= await run.carry_out(entries, settled)
-        outcomes = tuple(_completed(settled[number], entry) for number, entry in enumerate(entries))
+        outcomes = tuple(self._completed(settled[number], entry) for number, entry in enumerate(entries))
         positions = [outcome.position for outcome in outcomes if outcome.position is not None]
         return BatchAnswer(max(positions, default=begun_at), outcomes, is_replay)
+
+    def _completed(self, outcome: Outcome, entry: Entry[C]) -> Outcome:
+        if outcome.receipt is None:
+            return outcome
+        created = type(entry.command) in self._handler.aggregate.creates
+        return replace(outcome, receipt=replace(outcome.receipt, created=created))
 
     async def _begin(self, count: int, context: CommandContext) -> tuple[int, dict[int, Outcome]]:
         key = context.idempotency
@@ -109,22 +114,17 @@ class BatchHandler:
         found = await self._store.find_receipts(principal.workspace_id, principal.principal_id, list(numbers))
         return begun.position, {numbers[name]: _settled(appended.receipt) for name, appended in found.items()}
 
-    async def _members(self, entries: Iterable[Entry], context: CommandContext) -> frozenset[UUID]:
-        if any(named_assignees(entry.command) for entry in entries if entry.refusal is None):
-            return await self._members_of(context.principal.workspace_id)
-        return frozenset()
 
-
-class _Run:
+class _Run(Generic[S, E, C]):
     """One go at a batch."""
 
     def __init__(
         self,
         store: EventStore,
-        handler: CommandHandler,
+        handler: CommandHandler[S, E, C],
         context: CommandContext,
         render: Render,
-        members: frozenset[UUID],
+        check: Check[S, C],
         has_company: Callable[[UUID], bool],
     ) -> None:
         self._has_company = has_company
@@ -132,19 +132,19 @@ class _Run:
         self._handler = handler
         self._context = context
         self._render = render
-        self._members = members
+        self._check = check
         self._outcomes: dict[int, Outcome] = {}
 
-    async def carry_out(self, entries: Sequence[Entry], settled: dict[int, Outcome]) -> dict[int, Outcome]:
-        lines: dict[UUID, list[tuple[int, Entry]]] = {}
+    async def carry_out(self, entries: Sequence[Entry[C]], settled: dict[int, Outcome]) -> dict[int, Outcome]:
+        lines: dict[UUID, list[tuple[int, Entry[C]]]] = {}
         for number, entry in enumerate(entries):
             if number not in settled:
-                lines.setdefault(entry.task_id, []).append((number, entry))
+                lines.setdefault(entry.stream_id, []).append((number, entry))
         waiting = iter(lines.values())
         await asyncio.gather(*(self._work(waiting) for _ in range(min(AT_ONCE, len(lines)))))
         return self._outcomes
 
-    async def _work(self, lines: Iterator[list[tuple[int, Entry]]]) -> None:
+    async def _work(self, lines: Iterator[list[tuple[int, Entry[C]]]]) -> None:
         loop, workspace = asyncio.get_running_loop(), self._context.principal.workspace_id
         for line in lines:
             for number, entry in line:
@@ -153,14 +153,14 @@ class _Run:
                 if self._has_company(workspace):
                     await asyncio.sleep(min(REST * (loop.time() - began), MOST_REST_SECONDS))
 
-    async def _one(self, number: int, entry: Entry) -> Outcome:
+    async def _one(self, number: int, entry: Entry[C]) -> Outcome:
         key = self._context.idempotency
         own = _key_of(key, number) if key else None
         context = replace(self._context, command_id=uuid7(), idempotency=own, if_match=entry.if_match)
         try:
             if entry.refusal is not None:
                 raise entry.refusal
-            receipt = await self._handler.handle(entry.command, entry.task_id, context, self._members)
+            receipt = await self._handler.handle(entry.command, entry.stream_id, context, self._check)
         except EarlierRefusal as refusal:
             return Outcome(refusal.position, problem=refusal.problem)
         except Exception as error:  # noqa: BLE001 - every command has its own result
@@ -203,9 +203,3 @@ def _settled(stored: bytes) -> Outcome:
     except EarlierRefusal as refusal:
         return Outcome(refusal.position, problem=refusal.problem)
     return Outcome(receipt.position, receipt)
-
-
-def _completed(outcome: Outcome, entry: Entry) -> Outcome:
-    if outcome.receipt is None:
-        return outcome
-    return replace(outcome, receipt=replace(outcome.receipt, created=isinstance(entry.command, CreateTask)))

@@ -1,9 +1,10 @@
-"""Every task command takes this way: load, authorise, decide, append, receipt."""
+"""Every command takes this way: authorise, load, check, decide, append, receipt."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -13,22 +14,21 @@ from msgspec.structs import replace
 from application.authorization import authorize
 from application.log import (
     Append,
+    Appended,
     EventStore,
     IdempotencyKey,
-    LoadedTask,
+    Loaded,
     NewEvent,
     VersionConflict,
 )
 from application.principal import Principal
 from application.receipts import Receipt, completed, receipt_start, replayed
-from domain.errors import DomainError, InvalidValue, no_such_task, task_exists
-from domain.task.commands import AssignTask, ChangeTask, CreateTask, ReassignTask, TaskCommand, command_fields
-from domain.task.events import TaskEvent
-from domain.task.rules import Task, decide, evolve
+from domain.aggregate import Aggregate, C, E, S
+from domain.errors import DomainError
 
 MOST_ATTEMPTS = 10
 LONGEST_WAIT_FOR_TURN = 5.0
-"""In seconds, behind other commands of this process for the same task."""
+"""In seconds, behind other commands of this process for the same stream."""
 
 
 class Refused(Exception):
@@ -38,23 +38,23 @@ class Refused(Exception):
 
 
 class PreconditionFailed(Refused):
-    """The task changed since the version in If-Match, in a field that matters to the command."""
+    """The stream changed since the version in If-Match, in a field that matters to the command."""
 
     def __init__(self, version: int, fields: frozenset[str]) -> None:
-        super().__init__(f"the task is at version {version}")
+        super().__init__(f"the stream is at version {version}")
         self.version = version
         self.fields = fields
 
 
 class NoSuchVersion(PreconditionFailed):
-    """If-Match names no version that the task ever had: nothing that the client saw can be compared with it."""
+    """If-Match names no version that the stream ever had: nothing that the client saw can be compared with it."""
 
     def __init__(self, version: int) -> None:
         super().__init__(version, frozenset())
 
 
 class Contention(Refused):
-    """Other writers kept changing the task between reading and appending, again and again."""
+    """Other writers kept changing the stream between reading and appending, again and again."""
 
 
 class IfMatch(msgspec.Struct, frozen=True):
@@ -81,50 +81,66 @@ class CommandContext(msgspec.Struct, frozen=True, gc=False):
     effective_at: datetime | None = None
 
 
-MembersOf = Callable[[UUID], Awaitable[frozenset[UUID]]]
+S_contra = TypeVar("S_contra", contravariant=True)
+C_contra = TypeVar("C_contra", contravariant=True, bound=msgspec.Struct)
 
 
-class CommandHandler:
-    """Handles task commands over one log.
+class Check(Protocol[S_contra, C_contra]):
+    """What has to be known outside the log before a command is decided. Asked on every state that is decided on."""
 
-    `members_of` names the principals that a workspace's tasks can be assigned to.
-    """
+    async def __call__(self, state: S_contra | None, command: C_contra, principal: Principal) -> None:
+        """Raise a DomainError where the command cannot be carried out on this state."""
 
-    def __init__(self, store: EventStore, members_of: MembersOf) -> None:
+    async def ahead(self, commands: Iterable[C_contra], principal: Principal) -> "Check[S_contra, C_contra]":
+        """The check for just these commands, with what they need already asked for."""
+
+
+class NothingToCheck:
+    """The check of an aggregate about which nothing outside the log has to be known."""
+
+    async def __call__(self, state: object, command: object, principal: Principal) -> None:
+        """Pass."""
+
+    async def ahead(self, commands: Iterable[object], principal: Principal) -> "NothingToCheck":  # noqa: ARG002
+        """The same."""
+        return self
+
+
+class CommandHandler(Generic[S, E, C]):
+    """Handles the commands of one aggregate over one log."""
+
+    def __init__(self, aggregate: Aggregate[S, E, C], store: EventStore, check: Check[S, C]) -> None:
+        self.aggregate = aggregate
+        self.check = check
         self._store = store
-        self._members_of = members_of
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
-    async def handle(
-        self, command: TaskCommand, task_id: UUID, context: CommandContext, members: frozenset[UUID] | None = None
-    ) -> Receipt:
-        """Decide `command` and append what it means, durably; `members` of the workspace if they are known already.
+    async def handle(self, command: C, stream_id: UUID, context: CommandContext, check: Check[S, C] | None = None) -> Receipt:
+        """Decide `command` and append what it means, durably; `check` takes the place of the handler's own.
 
         A decision on remembered state is believed only if the append proves it: a no-op or a refusal is
         decided again on state read from the log. Raises DomainError, PreconditionFailed, IdempotencyMismatch,
         Contention or LogUnavailable.
         """
         authorize(context.principal, command)
+        asked = _Asked(command, stream_id, context, check or self.check, type(command) in self.aggregate.creates)
         try:
-            if named := named_assignees(command):
-                inside = await self._members_of(context.principal.workspace_id) if members is None else members
-                _require_members(named, command, inside)
-            receipt = await self._handle(command, task_id, context)
+            receipt = await self._handle(asked)
         except (DomainError, PreconditionFailed):
             # A refusal stands unless the key shows that this very request was accepted before.
             earlier = await self._earlier_answer(context)
             if earlier is None:
                 raise
             receipt = earlier
-        return replace(receipt, created=isinstance(command, CreateTask)) if receipt.replayed else receipt
+        return replace(receipt, created=asked.creates) if receipt.replayed else receipt
 
-    async def _handle(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt:
+    async def _handle(self, asked: "_Asked[S, C]") -> Receipt:
         with suppress(VersionConflict):
-            receipt = await self._decided_on_memory(command, task_id, context)
-            return receipt or await self._decided_on_log(command, task_id, context)
-        # Commands of this process that met on one task go on one by one: at once, each success would make
+            receipt = await self._decided_on_memory(asked)
+            return receipt or await self._decided_on_log(asked)
+        # Commands of this process that met on one stream go on one by one: at once, each success would make
         # the next attempt of all others fail.
-        turn = self._turns.setdefault(task_id, asyncio.Lock())
+        turn = self._turns.setdefault(asked.stream_id, asyncio.Lock())
         try:
             await asyncio.wait_for(turn.acquire(), LONGEST_WAIT_FOR_TURN)
         except TimeoutError:
@@ -132,66 +148,68 @@ class CommandHandler:
         try:
             for _ in range(MOST_ATTEMPTS - 1):
                 with suppress(VersionConflict):
-                    return await self._decided_on_log(command, task_id, context)
+                    return await self._decided_on_log(asked)
         finally:
             turn.release()
         raise Contention
 
-    async def _decided_on_memory(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt | None:
-        """The receipt if remembered state leads to events and the append proves it; a new task needs none."""
-        remembered = self._store.recall(task_id)
-        if remembered is None and not isinstance(command, CreateTask):
+    async def _decided_on_memory(self, asked: "_Asked[S, C]") -> Receipt | None:
+        """The receipt if remembered state leads to events and the append proves it; a new stream needs none."""
+        remembered = self._store.recall(asked.stream_id)
+        if remembered is None and not asked.creates:
             return None
         try:
-            events = await self._decide(command, task_id, remembered, context)
+            events = await self._decide(asked, remembered)
         except (DomainError, PreconditionFailed):
             return None
-        return await self._append(task_id, remembered, events, context) if events else None
+        return await self._append(asked, remembered, events) if events else None
 
-    async def _decided_on_log(self, command: TaskCommand, task_id: UUID, context: CommandContext) -> Receipt:
-        loaded = await self._store.load(task_id)
+    async def _decided_on_log(self, asked: "_Asked[S, C]") -> Receipt:
+        loaded = await self._store.load(self.aggregate, asked.stream_id)
         try:
-            events = await self._decide(command, task_id, loaded, context)
+            events = await self._decide(asked, loaded)
         except (DomainError, PreconditionFailed) as refusal:
             # What is somebody else's leaves no trace in a refusal, and a creation cannot tell whose the id is.
-            if loaded and loaded.workspace_id == context.principal.workspace_id and not isinstance(command, CreateTask):
+            if loaded and self._is_own(asked, loaded) and not asked.creates:
                 refusal.position = loaded.position
             raise
-        return await self._append(task_id, loaded, events, context)
+        return await self._append(asked, loaded, events)
 
-    async def _decide(
-        self, command: TaskCommand, task_id: UUID, loaded: LoadedTask | None, context: CommandContext
-    ) -> tuple[TaskEvent, ...]:
-        if loaded is not None and loaded.workspace_id != context.principal.workspace_id:
-            raise task_exists() if isinstance(command, CreateTask) else no_such_task()
+    async def _decide(self, asked: "_Asked[S, C]", loaded: Loaded[Any] | None) -> tuple[E, ...]:
+        if loaded is not None and not self._is_own(asked, loaded):
+            raise self.aggregate.exists() if asked.creates else self.aggregate.missing()
+        if loaded is None and not asked.creates:
+            raise self.aggregate.missing()
+        context = asked.context
         if context.if_match and loaded:
-            await self._require_unchanged(command, task_id, loaded, context.if_match)
-        return decide(loaded.task if loaded else None, command, context.now)
+            await self._require_unchanged(asked, loaded, context.if_match)
+        state = loaded.state if loaded else None
+        await asked.check(state, asked.command, context.principal)
+        return self.aggregate.decide(state, asked.command, context.now)
 
-    async def _require_unchanged(self, command: TaskCommand, task_id: UUID, loaded: LoadedTask, if_match: IfMatch) -> None:
+    def _is_own(self, asked: "_Asked[S, C]", loaded: Loaded[Any]) -> bool:
+        """Whether the stream is of the principal's workspace and of the handler's kind."""
+        return loaded.workspace_id == asked.context.principal.workspace_id and loaded.aggregate.name == self.aggregate.name
+
+    async def _require_unchanged(self, asked: "_Asked[S, C]", loaded: Loaded[S], if_match: IfMatch) -> None:
         if loaded.version in if_match.versions:
             return
         # The newest that was seen has the fewest changes after it: what clashes with that one clashes with all.
         seen = max((version for version in if_match.versions if 0 < version < loaded.version), default=0)
         if not seen:
             raise NoSuchVersion(loaded.version)
-        touched = await self._store.touched_since(task_id, seen)
-        clash = touched if if_match.strict else touched & command_fields(command)
+        touched = await self._store.touched_since(self.aggregate, asked.stream_id, seen)
+        clash = touched if if_match.strict else touched & self.aggregate.command_fields(asked.command)
         if clash or if_match.strict:
             raise PreconditionFailed(loaded.version, clash)
 
-    async def _append(
-        self,
-        task_id: UUID,
-        loaded: LoadedTask | None,
-        events: tuple[TaskEvent, ...],
-        context: CommandContext,
-    ) -> Receipt:
+    async def _append(self, asked: "_Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...]) -> Receipt:
+        stream_id, context = asked.stream_id, asked.context
         before = loaded.version if loaded else 0
         version = before + len(events)
-        start = receipt_start(task_id, version)
+        start = receipt_start(stream_id, version)
         if not events and not context.idempotency and loaded:
-            return Receipt(task_id, version, loaded.position, completed(start, loaded.position), changed=False)
+            return Receipt(stream_id, version, loaded.position, completed(start, loaded.position), changed=False)
         principal = context.principal
         appended = await self._store.append(
             Append(
@@ -201,7 +219,7 @@ class CommandHandler:
                 context.correlation_id,
                 context.causation_id,
                 tuple(
-                    NewEvent(task_id, before + number, event, context.effective_at) for number, event in enumerate(events, 1)
+                    NewEvent(stream_id, before + number, event, context.effective_at) for number, event in enumerate(events, 1)
                 ),
                 start,
                 context.idempotency,
@@ -211,13 +229,20 @@ class CommandHandler:
             return replayed(appended.receipt)
         # A replay answers with the time of the second sending, which is not when it happened.
         if events and not appended.replayed:
-            task: Task | None = loaded.task if loaded else None
-            for event in events:
-                task = evolve(task, event)
-            assert task is not None  # noqa: S101 - there was at least one event
-            happened_at = context.effective_at or appended.recorded_at
-            self._store.remember(task_id, LoadedTask(task, version, appended.position, principal.workspace_id, happened_at))
-        return Receipt(task_id, version, appended.position, appended.receipt, before == 0, bool(events))
+            self._remember(asked, loaded, events, version, appended)
+        return Receipt(stream_id, version, appended.position, appended.receipt, before == 0, bool(events))
+
+    def _remember(
+        self, asked: "_Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], version: int, appended: Appended
+    ) -> None:
+        aggregate, context = self.aggregate, asked.context
+        state = loaded.state if loaded else None
+        for event in events:
+            state = aggregate.evolve(state, event)
+        assert state is not None  # noqa: S101 - there was at least one event
+        happened_at = context.effective_at or appended.recorded_at
+        workspace_id = context.principal.workspace_id
+        self._store.remember(asked.stream_id, Loaded(aggregate, state, version, appended.position, workspace_id, happened_at))
 
     async def _earlier_answer(self, context: CommandContext) -> Receipt | None:
         if context.idempotency is None:
@@ -227,18 +252,11 @@ class CommandHandler:
         return replayed(stored.receipt) if stored else None
 
 
-def _require_members(named: frozenset[UUID], command: TaskCommand, members: frozenset[UUID]) -> None:
-    if not named <= members:
-        field = "assignee" if isinstance(command, AssignTask | ReassignTask) else "assignees"
-        raise InvalidValue("unknown_assignee", "an assignee is not a member of this workspace", field)
+class _Asked(msgspec.Struct, Generic[S, C], frozen=True, gc=False):
+    """One call of `handle`: what is asked of which stream, by whom, and whether it begins the stream."""
 
-
-def named_assignees(command: TaskCommand) -> frozenset[UUID]:
-    """Whom the command puts on the task."""
-    if isinstance(command, AssignTask | ReassignTask):
-        return frozenset({command.assignee})
-    if isinstance(command, CreateTask):
-        return frozenset(command.assignees)
-    if isinstance(command, ChangeTask) and command.assignees is not msgspec.UNSET:
-        return frozenset(command.assignees)
-    return frozenset()
+    command: C
+    stream_id: UUID
+    context: CommandContext
+    check: Check[S, C]
+    creates: bool

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from application.identity.records import Account, NewSession, NewUser, Profile, Rotation, Session
 from application.principal import Principal
-from domain.task.events import TaskEvent
-from domain.task.rules import Task
+from domain.aggregate import Aggregate
+
+S = TypeVar("S")
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
@@ -18,7 +19,7 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
 
     stream_id: UUID
     version: int
-    event: TaskEvent
+    event: msgspec.Struct
     effective_at: datetime | None = None
 
 
@@ -58,10 +59,14 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     replayed: bool
 
 
-class LoadedTask(msgspec.Struct, frozen=True, gc=False):
-    """A task folded up to `version`, with the position of that version's event and when it happened."""
+class Loaded(msgspec.Struct, Generic[S], frozen=True, gc=False):
+    """A stream folded up to `version`, with the position of that version's event and when it happened.
 
-    task: Task
+    `aggregate` is whose kind the stream is.
+    """
+
+    aggregate: Aggregate[S, Any, Any]
+    state: S
     version: int
     position: int
     workspace_id: UUID
@@ -83,17 +88,17 @@ class LogUnavailable(Exception):
 class EventStore(Protocol):
     """The log as the write side sees it."""
 
-    def recall(self, stream_id: UUID) -> LoadedTask | None:
-        """The task as this process last knew it; may be out of date, and None says nothing."""
+    def recall(self, stream_id: UUID) -> Loaded[Any] | None:
+        """The stream as this process last knew it, whatever its kind; may be out of date, and None says nothing."""
 
-    def remember(self, stream_id: UUID, loaded: LoadedTask) -> None:
+    def remember(self, stream_id: UUID, loaded: Loaded[Any]) -> None:
         """Keep what an accepted append has just proved."""
 
-    async def load(self, stream_id: UUID) -> LoadedTask | None:
-        """The task folded freshly from the log, or None where there is none."""
+    async def load(self, aggregate: Aggregate[Any, Any, Any], stream_id: UUID) -> Loaded[Any] | None:
+        """The stream folded freshly from the log, or None where there is none; most likely one of `aggregate`."""
 
-    async def touched_since(self, stream_id: UUID, version: int) -> frozenset[str]:
-        """The task's fields that events after `version` changed."""
+    async def touched_since(self, aggregate: Aggregate[Any, Any, Any], stream_id: UUID, version: int) -> frozenset[str]:
+        """The fields that events after `version` changed; all of the aggregate's where that cannot be told."""
 
     async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
         """The remembered answer to this key; raises IdempotencyMismatch where it answered another request."""

@@ -10,13 +10,13 @@ import msgspec
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
-    """What a command returns: the task, its version after the command, the position of its last event.
+    """What a command returns: the stream, its version after the command, the position of its last event.
 
     `body` is the JSON exactly as it was first sent. `created` tells a creation, `changed` whether events were
     written, and `replayed` that an idempotency key brought back an earlier answer.
     """
 
-    task_id: UUID
+    stream_id: UUID
     version: int
     position: int
     body: bytes
@@ -28,7 +28,7 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
 class ReceiptBody(msgspec.Struct, frozen=True):
     """The JSON of a receipt."""
 
-    task_id: UUID
+    stream_id: UUID
     version: int
     position: int
 
@@ -52,9 +52,9 @@ _decode = msgspec.json.Decoder(ReceiptBody).decode
 _decode_refusal = msgspec.json.Decoder(_StoredRefusal).decode
 
 
-def receipt_start(task_id: UUID, version: int) -> str:
+def receipt_start(stream_id: UUID, version: int) -> str:
     """The receipt's JSON up to the position."""
-    return f'{{"task_id":"{task_id}","version":{version},"position":'
+    return f'{{"stream_id":"{stream_id}","version":{version},"position":'
 
 
 def refusal_start(problem: bytes, decided_at: int | None) -> str:
@@ -79,4 +79,4 @@ def replayed(receipt: bytes) -> Receipt:
         refusal = _decode_refusal(receipt)
         raise EarlierRefusal(bytes(refusal.problem), refusal.decided_at)
     body = _decode(receipt)
-    return Receipt(body.task_id, body.version, body.position, receipt, replayed=True)
+    return Receipt(body.stream_id, body.version, body.position, receipt, replayed=True)

@@ -28,18 +28,6 @@ class NotFound(DomainError):
     """There is no such thing, or the principal may not know that there is."""
 
 
-def no_such_task(position: int | None = None) -> NotFound:
-    """Always in the same words: nobody may learn from them whether the task is somebody else's."""
-    refusal = NotFound("task_not_found", "There is no such task.")
-    refusal.position = position
-    return refusal
-
-
-def task_exists() -> RuleViolated:
-    """Always in the same words: nobody may learn from them whether the task is somebody else's."""
-    return RuleViolated("task_exists", "There is a task with this id already.", "task_id")
-
-
 class NotPermitted(DomainError):
     """The principal is known and may not do this."""
 

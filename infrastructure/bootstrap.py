@@ -10,6 +10,11 @@ import redis.asyncio
 from application.batches import BatchHandler
 from application.command_handler import CommandHandler
 from application.identity.accounts import Accounts, Lifetimes
+from application.task_assignees import AssigneesAreMembers
+from domain.task.aggregate import TASK
+from domain.task.commands import TaskCommand
+from domain.task.events import TaskEvent
+from domain.task.rules import Task
 from infrastructure.identity.accounts_store import PostgresAccountStore
 from infrastructure.identity.passwords import PasswordHasher
 from infrastructure.identity.revocations import RevocationWatch
@@ -22,7 +27,7 @@ from infrastructure.limits.limits import Limits
 from infrastructure.log.event_store import PostgresEventStore
 from infrastructure.log.fair_queue import QueueBounds
 from infrastructure.log.head_publisher import HeadPublisher
-from infrastructure.log.stream_memory import TaskMemory
+from infrastructure.log.stream_memory import StreamMemory
 from infrastructure.log.watch import LogWatch
 from infrastructure.processes.draining import Draining
 from infrastructure.read_models.applied_positions import AppliedPositions
@@ -33,6 +38,9 @@ from infrastructure.servers.postgres import CONTROL_SCHEMA, AsyncPool, conninfo,
 from infrastructure.servers.redis_client import BROKER, LIMITS, READ_MODELS, async_client
 from infrastructure.settings import Settings
 
+TaskHandler = CommandHandler[Task, TaskEvent, TaskCommand]
+TaskBatches = BatchHandler[Task, TaskEvent, TaskCommand]
+
 READ_CONNECTIONS = 8
 ACCOUNT_CONNECTIONS = 4
 
@@ -40,12 +48,12 @@ ACCOUNT_CONNECTIONS = 4
 class LogResources:
     """What serves one log: its store, its command handler, its reads."""
 
-    def __init__(self, name: str, store: PostgresEventStore, handler: CommandHandler, reads: TaskReads) -> None:
+    def __init__(self, name: str, store: PostgresEventStore, handler: TaskHandler, reads: TaskReads) -> None:
         self.name = name
         self.store = store
         self.handler = handler
         self.reads = reads
-        self.batches: BatchHandler
+        self.batches: TaskBatches
         self.batch_turns: BatchTurns
         self.heads: HeadPublisher
         self.positions: AppliedPositions
@@ -147,7 +155,7 @@ async def _open_log(
         reads_pool,
         heads.announce,
         watch.doubt,
-        TaskMemory(settings.remembered_task_bytes),
+        StreamMemory(settings.remembered_task_bytes),
         QueueBounds(settings.max_waiting_appends, -(-settings.max_waiting_appends // 4), settings.max_waiting_append_bytes),
     )
     await store.start()
@@ -156,9 +164,9 @@ async def _open_log(
     async def members_of(workspace_id: UUID) -> frozenset[UUID]:
         return await _members_of(accounts_pool, workspace_id)
 
-    handler = CommandHandler(store, members_of)
+    handler = CommandHandler(TASK, store, AssigneesAreMembers(members_of))
     log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions, watch))
-    log.batches = BatchHandler(store, handler, members_of, store.has_company)
+    log.batches = BatchHandler(store, handler, store.has_company)
     log.batch_turns = BatchTurns(settings.max_waiting_batch_bytes)
     log.heads, log.positions = heads, positions
     log.news = ChangeWatch(reads_pool, positions, draining)

@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 
+from domain.task.aggregate import TASK
 from domain.task.events import (
     TaskActivityLogged,
     TaskAssigned,
@@ -39,8 +40,7 @@ from domain.task.events import (
     TaskStopped,
     TaskUnassigned,
 )
-from projections.engine.changes import Change
-from projections.task.document import TaskDocument
+from projections.task.document import TaskChange, TaskDocument
 
 DAYS_MAX: Final = 7400
 """So many days an answer covers at most: some twenty years."""
@@ -69,8 +69,9 @@ class Flow:
 
     name: Final = "flow"
     tables: Final = ("flow_daily", "flow_completions")
+    follows: Final = frozenset({TASK.name})
 
-    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Add the changes to their days, and write which tasks stand completed now."""
         days: dict[tuple[UUID, date], Counter[str]] = defaultdict(Counter)
         moved: dict[UUID, TaskDocument] = {}

@@ -25,7 +25,7 @@ from application.principal import Principal, Role
 from domain.task.events import TaskEvent
 from infrastructure.bootstrap import LogResources, Resources
 from infrastructure.identity.tokens import KeyRing, TokenIssuer
-from infrastructure.log.rows import TaskRecord
+from infrastructure.log.rows import Record
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.settings import Settings
 from tests.api_contract import Contract
@@ -169,7 +169,7 @@ class Api:
     def head(self) -> int:
         return self.run(self.log.store.head())
 
-    def events(self, task_id: UUID, after: int = 0) -> list[TaskRecord]:
+    def events(self, task_id: UUID, after: int = 0) -> list[Record]:
         return self.run(self.log.store.events_of(task_id, after))
 
     def execute(self, statement: str, *arguments: object) -> None:
@@ -242,7 +242,7 @@ class User:
         """A new task's id."""
         answer = self.post("/tasks", {"title": title, **fields})
         assert answer.status_code == 201, answer.text
-        return UUID(answer.json()["task_id"])
+        return UUID(answer.json()["stream_id"])
 
     def shown(self, task_id: UUID) -> dict[str, Any]:
         """The task as the API shows it once every read model has caught up."""

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -12,17 +13,15 @@ from application.log import (
     Appended,
     IdempotencyKey,
     IdempotencyMismatch,
-    LoadedTask,
+    Loaded,
     NewEvent,
     VersionConflict,
 )
 from application.receipts import completed
+from domain.aggregate import Aggregate
 from domain.envelope import RecordedEvent
-from domain.task.events import TaskEvent, touched_fields
-from infrastructure.log.codec import decode, encode
-from projections.task.document import TaskDocument, fold
-
-TaskRecord = RecordedEvent[TaskEvent]
+from infrastructure.log.codec import decode, encode, owner
+from infrastructure.log.rows import Record
 
 
 class InMemoryEventStore:
@@ -33,35 +32,37 @@ class InMemoryEventStore:
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self.events: list[TaskRecord] = []
+        self.events: list[Record] = []
         self._now = now
-        self._streams: defaultdict[UUID, list[TaskRecord]] = defaultdict(list)
+        self._streams: defaultdict[UUID, list[Record]] = defaultdict(list)
         self._receipts: dict[tuple[UUID, UUID, str], tuple[bytes, Appended]] = {}
-        self._remembered: dict[UUID, LoadedTask] = {}
+        self._remembered: dict[UUID, Loaded[Any]] = {}
 
-    def recall(self, stream_id: UUID) -> LoadedTask | None:
+    def recall(self, stream_id: UUID) -> Loaded[Any] | None:
         """See `EventStore.recall`."""
         return self._remembered.get(stream_id)
 
-    def remember(self, stream_id: UUID, loaded: LoadedTask) -> None:
+    def remember(self, stream_id: UUID, loaded: Loaded[Any]) -> None:
         """See `EventStore.remember`."""
         self._remembered[stream_id] = loaded
 
-    async def load(self, stream_id: UUID) -> LoadedTask | None:
+    async def load(self, aggregate: Aggregate[Any, Any, Any], stream_id: UUID) -> Loaded[Any] | None:
         """See `EventStore.load`."""
-        document: TaskDocument | None = None
-        for record in self._streams.get(stream_id, ()):
-            document = fold(document, record)
-        if document is None:
+        records = self._streams.get(stream_id)
+        if not records:
             return None
-        loaded = LoadedTask(document.task, document.version, document.position, document.workspace_id, document.happened_at)
+        aggregate, state = owner(records[0].event), None
+        for record in records:
+            state = aggregate.evolve(state, record.event)
+        last = records[-1]
+        loaded = Loaded(aggregate, state, last.version, last.position, last.workspace_id, last.happened_at)
         self._remembered[stream_id] = loaded
         return loaded
 
-    async def touched_since(self, stream_id: UUID, version: int) -> frozenset[str]:
+    async def touched_since(self, aggregate: Aggregate[Any, Any, Any], stream_id: UUID, version: int) -> frozenset[str]:
         """See `EventStore.touched_since`."""
         touched: frozenset[str] = frozenset()
-        return touched.union(*(touched_fields(record.event) for record in self._streams.get(stream_id, ())[version:]))
+        return touched.union(*(aggregate.touched[type(record.event)] for record in self._streams.get(stream_id, ())[version:]))
 
     async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
         """See `EventStore.find_receipt`."""
@@ -124,7 +125,7 @@ class InMemoryEventStore:
                 return _answer(append, last, self.events[-1].recorded_at, replayed=True)
         raise VersionConflict
 
-    def _record(self, append: Append, new: NewEvent, position: int, recorded_at: datetime) -> TaskRecord:
+    def _record(self, append: Append, new: NewEvent, position: int, recorded_at: datetime) -> Record:
         stored = encode(new.event, append.principal_id)
         return RecordedEvent(
             position,

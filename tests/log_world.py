@@ -19,7 +19,7 @@ from infrastructure.read_models.hot_store import HotStore
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.postgres import connect, connect_sync, log_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
-from projections import TABLES
+from projections import DOCUMENTS, TABLES
 from projections.engine.changes import ChangeReader
 from projections.engine.projector import Projector
 from projections.task.document import TaskDocument, TaskRecord, fold
@@ -119,7 +119,7 @@ class World:
 
     def tables(self, projections: Sequence[TableProjection] = TABLES) -> Projector:
         """A projector of the Postgres read models, as a process of its own would have it."""
-        return Projector(TableStore(self.reconnecting(), projections), ChangeReader(self.source()))
+        return Projector(TableStore(self.reconnecting(), projections), ChangeReader(self.source(), DOCUMENTS))
 
     def hot_store(self) -> HotStore:
         return HotStore(self.reconnecting(), self.redis, LOG)
@@ -128,7 +128,7 @@ class World:
         """A projector of the Redis read model, whose first generation is begun unless it is there."""
         if begin:
             HotStore(self.reconnecting(), self.redis, LOG, 1).begin(self.source().identity())
-        return Projector(self.hot_store(), ChangeReader(self.source()))
+        return Projector(self.hot_store(), ChangeReader(self.source(), DOCUMENTS))
 
     def project(self, batch: int = 500) -> None:
         """Bring every read model to the head."""

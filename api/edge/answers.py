@@ -89,13 +89,13 @@ class Asset:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def receipt_answer(receipt: Receipt) -> Answer:
-    """A command's receipt: 201 with Location for a creation, else 200; the ETag is the task's version."""
+def receipt_answer(receipt: Receipt, collection: str) -> Answer:
+    """A command's receipt: 201 with Location in the `collection` for a creation, else 200; the ETag is the stream's version."""
     headers = [(b"etag", b'"v%d"' % receipt.version)]
     status = 200
     if receipt.created:
         status = 201
-        headers.append((b"location", f"/api/v1/tasks/{receipt.task_id}".encode()))
+        headers.append((b"location", f"/api/v1/{collection}/{receipt.stream_id}".encode()))
     if receipt.replayed:
         headers.append((b"idempotency-replayed", b"true"))
     return Answer(receipt.body, receipt.position, status, tuple(headers))

@@ -17,7 +17,7 @@ from api.edge.preconditions import matched_versions
 from application.command_handler import CommandContext, IfMatch
 from application.log import IdempotencyKey
 from application.principal import Principal
-from domain.errors import no_such_task
+from domain.task.refusals import no_such_task
 from infrastructure.bootstrap import LogResources, Resources
 from infrastructure.read_models.task_reads import Wait
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
-from domain.errors import RuleViolated, no_such_task, task_exists
+from domain.errors import RuleViolated
 from domain.task.commands import (
     AddLabel,
     AssignTask,
@@ -57,6 +57,7 @@ from domain.task.events import (
     TaskStopped,
     TaskUnassigned,
 )
+from domain.task.refusals import no_such_task, task_exists
 from domain.task.values import (
     ASSIGNEES_MAX,
     LABELS_MAX,

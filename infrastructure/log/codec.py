@@ -5,17 +5,18 @@ writes payloads. Encrypting `PERSONAL_FIELDS` per subject belongs here, before t
 subject's key erases the text while every hash stays valid.
 """
 
-from collections.abc import Mapping
-from typing import get_args
+from collections.abc import Sequence
+from typing import Any, Union
 from uuid import UUID
 
 import msgspec
 
-from domain.task.events import TOUCHED, TaskEvent
+from domain.aggregate import Aggregate
+from domain.aggregates import ALL
 from infrastructure.unavailable import Unavailable
 
-SCHEMA_VERSION = 1
-"""Of the payloads written now; older ones are brought up to it when they are read."""
+FIRST_VERSION = 1
+"""The schema version of every payload whose form was never changed, and of those of other applications."""
 
 
 class UnknownEventType(Unavailable):
@@ -30,35 +31,77 @@ class StoredPayload(msgspec.Struct, frozen=True, gc=False):
     state: bytes
 
 
-_encode = msgspec.json.Encoder(order=None).encode
-_decode = msgspec.json.Decoder(TaskEvent).decode
-_TOPICS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(TaskEvent)}
-TOPICS = frozenset(_TOPICS.values())
-TOUCHED_BY_TOPIC: Mapping[str, frozenset[str]] = {_TOPICS[kind]: fields for kind, fields in TOUCHED.items()}
-"""The task's fields that an event changes, by its topic."""
-PREFIXES = frozenset(topic.partition(".")[0] for topic in TOPICS)
-"""Whose streams are ours: the first words of our wire tags."""
+class Codec:
+    """The payloads of these aggregates. Each wire tag has a schema version of its own: that of what is written now; older
+    payloads are brought up to it when they are read."""
+
+    def __init__(self, aggregates: Sequence[Aggregate[Any, Any, Any]]) -> None:
+        owners = {kind: aggregate for aggregate in aggregates for kind in aggregate.events}
+        self._owners = owners
+        self._stored = {
+            kind: (str(kind.__struct_config__.tag), owner.schema_versions.get(kind, FIRST_VERSION))
+            for kind, owner in owners.items()
+        }
+        self._versions = dict(self._stored.values())
+        self._prefixes = frozenset(aggregate.name for aggregate in aggregates)
+        self._touched = {self._stored[kind][0]: owner.touched[kind] for kind, owner in owners.items()}
+        self._encode = msgspec.json.Encoder(order=None).encode
+        self._decode = msgspec.json.Decoder(Union[tuple(owners)]).decode  # noqa: UP007 - known only here
+
+    def encode(self, event: msgspec.Struct, subject: UUID) -> StoredPayload:  # noqa: ARG002 - the seam for keys per subject
+        """The stored form of `event`; `subject` is the principal whose words it holds."""
+        topic, version = self._stored[type(event)]
+        return StoredPayload(topic, version, self._encode(event))
+
+    def decode(self, topic: str, schema_version: int, state: bytes) -> Any:
+        """The payload of stored bytes; raises UnknownEventType for a type, schema version or form from the future."""
+        if schema_version > self._versions.get(topic, -1):
+            raise UnknownEventType(f"event type {topic!r} (schema version {schema_version}) is unknown to this release")
+        try:
+            return self._decode(state)
+        except msgspec.DecodeError as error:
+            raise UnknownEventType(f"an event {topic!r} has a form that this release does not know: {error}") from error
+
+    def is_foreign(self, topic: str) -> bool:
+        """Whether a type is of somebody else's application, whose events may stand in this log as well.
+
+        Ours begin with the name of an aggregate (`task.…`); those of the `eventsourcing` library are import paths with a colon.
+        """
+        return topic not in self._versions and (topic.partition(".")[0] not in self._prefixes or ":" in topic)
+
+    def owner(self, event: msgspec.Struct) -> Aggregate[Any, Any, Any]:
+        """The aggregate whose event it is."""
+        return self._owners[type(event)]
+
+    def touched(self, topic: str) -> frozenset[str] | None:
+        """The fields that an event of this type changes; None where the type is not known here."""
+        return self._touched.get(topic)
 
 
-def encode(event: TaskEvent, subject: UUID) -> StoredPayload:  # noqa: ARG001 - the seam for keys per subject
-    """The stored form of `event`; `subject` is the principal whose words it holds."""
-    return StoredPayload(_TOPICS[type(event)], SCHEMA_VERSION, _encode(event))
+KNOWN = Codec(ALL)
+"""What this release knows."""
 
 
-def decode(topic: str, schema_version: int, state: bytes) -> TaskEvent:
-    """The payload of stored bytes; raises UnknownEventType for a type, schema version or form from the future."""
-    if topic not in TOPICS or schema_version > SCHEMA_VERSION:
-        raise UnknownEventType(f"event type {topic!r} (schema version {schema_version}) is unknown to this release")
-    try:
-        event: TaskEvent = _decode(state)
-    except msgspec.DecodeError as error:
-        raise UnknownEventType(f"an event {topic!r} has a form that this release does not know: {error}") from error
-    return event
+def encode(event: msgspec.Struct, subject: UUID) -> StoredPayload:
+    """See `Codec.encode`."""
+    return KNOWN.encode(event, subject)
+
+
+def decode(topic: str, schema_version: int, state: bytes) -> Any:
+    """See `Codec.decode`."""
+    return KNOWN.decode(topic, schema_version, state)
 
 
 def is_foreign(topic: str) -> bool:
-    """Whether a type is of somebody else's application, whose events may stand in this log as well.
+    """See `Codec.is_foreign`."""
+    return KNOWN.is_foreign(topic)
 
-    Ours are named `task.…`; those of the `eventsourcing` library are import paths with a colon.
-    """
-    return topic not in TOPICS and (topic.partition(".")[0] not in PREFIXES or ":" in topic)
+
+def owner(event: msgspec.Struct) -> Aggregate[Any, Any, Any]:
+    """See `Codec.owner`."""
+    return KNOWN.owner(event)
+
+
+def touched(topic: str) -> frozenset[str] | None:
+    """See `Codec.touched`."""
+    return KNOWN.touched(topic)

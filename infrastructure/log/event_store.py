@@ -14,18 +14,19 @@ from application.log import (
     Appended,
     IdempotencyKey,
     IdempotencyMismatch,
-    LoadedTask,
+    Loaded,
     LogUnavailable,
 )
 from application.receipts import position_in
-from domain.task.events import TASK_FIELDS
+from domain.aggregate import Aggregate
 from infrastructure.log.appender import GroupCommitAppender
-from infrastructure.log.codec import TOUCHED_BY_TOPIC
+from infrastructure.log.codec import touched
 from infrastructure.log.fair_queue import QueueBounds
+from infrastructure.log.loading import ANY_VERSION, load_stream
 from infrastructure.log.places import Place, is_in_the_future, require_place
-from infrastructure.log.rows import AFTER_POSITION, HEAD, OF_STREAM, TaskRecord, own_events
-from infrastructure.log.stream_memory import TaskMemory
-from infrastructure.log.time_travel import ANY_VERSION, Moment, Past, task_as_of, task_at_version
+from infrastructure.log.rows import AFTER_POSITION, HEAD, OF_STREAM, Record, own_events
+from infrastructure.log.stream_memory import StreamMemory
+from infrastructure.log.time_travel import Moment, Past, task_as_of, task_at_version
 from infrastructure.servers.postgres import AsyncPool, connect, log_schema
 from projections.task.document import TaskDocument
 
@@ -40,7 +41,7 @@ _TOPICS_SINCE: LiteralString = (
 
 
 class PostgresEventStore:
-    """EventStore over PostgreSQL. What it remembers of tasks is bounded: appends prove it, reconnects empty it."""
+    """EventStore over PostgreSQL. What it remembers of streams is bounded: appends prove it, reconnects empty it."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class PostgresEventStore:
         reads: AsyncPool,
         on_commit: Callable[[int], None] = lambda _: None,
         on_reconnect: Callable[[], None] = lambda: None,
-        memory: TaskMemory | None = None,
+        memory: StreamMemory | None = None,
         bounds: QueueBounds | None = None,
     ) -> None:
         def reconnected() -> None:
@@ -59,7 +60,7 @@ class PostgresEventStore:
 
         schema = log_schema(log_name)
         self._reads = reads
-        self._memory = memory or TaskMemory()
+        self._memory = memory or StreamMemory()
         self._appender = GroupCommitAppender(
             lambda: connect(database_url, schema, "taskmaster appender"),
             schema,
@@ -84,20 +85,20 @@ class PostgresEventStore:
         """See `GroupCommitAppender.has_company`."""
         return self._appender.has_company(workspace_id)
 
-    def recall(self, stream_id: UUID) -> LoadedTask | None:
+    def recall(self, stream_id: UUID) -> Loaded[Any] | None:
         """See `EventStore.recall`."""
         return self._memory.recall(stream_id)
 
-    def remember(self, stream_id: UUID, loaded: LoadedTask) -> None:
+    def remember(self, stream_id: UUID, loaded: Loaded[Any]) -> None:
         """See `EventStore.remember`."""
         self._memory.remember(stream_id, loaded)
 
-    async def load(self, stream_id: UUID) -> LoadedTask | None:
+    async def load(self, aggregate: Aggregate[Any, Any, Any], stream_id: UUID) -> Loaded[Any] | None:
         """See `EventStore.load`."""
-        document = await self.document(stream_id)
-        if document is None:
+        async with self._reading() as connection:
+            loaded = await load_stream(connection, aggregate, stream_id)
+        if loaded is None:
             return None
-        loaded = LoadedTask(document.task, document.version, document.position, document.workspace_id, document.happened_at)
         # Even over a newer version: a log that was restored knows less than this process remembers.
         self._memory.replace(stream_id, loaded)
         return loaded
@@ -122,23 +123,23 @@ class PostgresEventStore:
         async with self._reading() as connection:
             return await is_in_the_future(connection, instant)
 
-    async def touched_since(self, stream_id: UUID, version: int) -> frozenset[str]:
+    async def touched_since(self, aggregate: Aggregate[Any, Any, Any], stream_id: UUID, version: int) -> frozenset[str]:
         """See `EventStore.touched_since`."""
         last = version + MOST_VERSIONS_BACK
         async with self._reading() as connection:
             parameters = (stream_id, version, last, stream_id, last)
             topics = await (await connection.execute(_TOPICS_SINCE, parameters, prepare=True)).fetchall()
-        return frozenset().union(*(TOUCHED_BY_TOPIC.get(topic, TASK_FIELDS) for (topic,) in topics))
+        return frozenset().union(*(_or_all(touched(topic), aggregate) for (topic,) in topics))
 
-    async def events_of(self, stream_id: UUID, after: int = 0, until: int = ANY_VERSION) -> list[TaskRecord]:
+    async def events_of(self, stream_id: UUID, after: int = 0, until: int = ANY_VERSION) -> list[Record]:
         """The stream's events with after < version <= until, in order."""
         return await self._read(OF_STREAM, (stream_id, after, until))
 
-    async def events_after(self, position: int, limit: int) -> list[TaskRecord]:
+    async def events_after(self, position: int, limit: int) -> list[Record]:
         """Up to `limit` events of the whole log after `position`, in order."""
         return await self._read(AFTER_POSITION, (position, limit))
 
-    async def _read(self, query: str, parameters: tuple[object, ...]) -> list[TaskRecord]:
+    async def _read(self, query: str, parameters: tuple[object, ...]) -> list[Record]:
         async with self._reading() as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(query.encode(), parameters, prepare=True)
@@ -189,3 +190,7 @@ class PostgresEventStore:
             raise IdempotencyMismatch
         receipt: str = row[1]
         return Appended(position_in(receipt), row[2], receipt.encode(), True)
+
+
+def _or_all(fields: frozenset[str] | None, aggregate: Aggregate[Any, Any, Any]) -> frozenset[str]:
+    return aggregate.fields if fields is None else fields

@@ -10,7 +10,7 @@ from eventsourcing.utils import retry
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.log.append_function import Outcome, append_statement
-from infrastructure.log.codec import SCHEMA_VERSION
+from infrastructure.log.codec import FIRST_VERSION
 
 NOBODY = UUID(int=0)
 """Workspace and principal of events that an application of the library appends without naming them."""
@@ -60,7 +60,7 @@ class LogRecorder(PostgresApplicationRecorder):
             [event.originator_id for event in events],
             [event.originator_version for event in events],
             [None] * count,
-            [SCHEMA_VERSION] * count,
+            [FIRST_VERSION] * count,
             [event.topic for event in events],
             [event.state for event in events],
         )

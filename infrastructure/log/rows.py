@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
 from domain.envelope import RecordedEvent
-from domain.task.events import TaskEvent
 from infrastructure.log.codec import decode, is_foreign
 from projections.engine.changes import ForeignEvent
 
-TaskRecord = RecordedEvent[TaskEvent]
+Record = RecordedEvent[Any]
+"""An event of whichever aggregate; `domain.aggregates` lists them."""
 
 COLUMNS: LiteralString = (
     "notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, principal_id, "
@@ -16,7 +16,7 @@ COLUMNS: LiteralString = (
 )
 
 
-def recorded_event(row: Sequence[Any]) -> TaskRecord:
+def recorded_event(row: Sequence[Any]) -> Record:
     """The event in a row of COLUMNS; raises UnknownEventType."""
     return RecordedEvent(
         row[0],
@@ -34,14 +34,14 @@ def recorded_event(row: Sequence[Any]) -> TaskRecord:
     )
 
 
-def any_event(row: Sequence[Any]) -> TaskRecord | ForeignEvent:
+def any_event(row: Sequence[Any]) -> Record | ForeignEvent:
     """The event in a row of COLUMNS, whoever's it is; raises UnknownEventType for one of ours."""
     if is_foreign(row[11]):
         return ForeignEvent(row[0], row[1], row[2], row[11], row[10])
     return recorded_event(row)
 
 
-def own_events(rows: Iterable[Sequence[Any]]) -> list[TaskRecord]:
+def own_events(rows: Iterable[Sequence[Any]]) -> list[Record]:
     """Our events among rows of COLUMNS; raises UnknownEventType."""
     return [recorded_event(row) for row in rows if not is_foreign(row[11])]
 

@@ -7,12 +7,11 @@ from uuid import UUID
 import psycopg
 
 from infrastructure.log.codec import UnknownEventType
-from infrastructure.log.rows import COLUMNS, HEAD, TaskRecord, any_event, own_events
+from infrastructure.log.rows import COLUMNS, HEAD, Record, any_event, own_events
 from infrastructure.servers.postgres import connect_sync, log_schema
 from projections.engine.changes import ForeignEvent, LogIdentity
+from projections.engine.documents import D, Documents
 from projections.engine.port import Hold
-from projections.task.document import TaskDocument, fold
-from projections.task.snapshots import snapshots_before
 
 MOST_BYTES = 8_388_608
 """Of payloads in one reading; the first event counts whatever its size."""
@@ -66,9 +65,9 @@ class PostgresLogSource:
         """Close the connection."""
         self._connection.close()
 
-    def events_after(self, position: int, limit: int) -> list[TaskRecord | ForeignEvent]:
+    def events_after(self, position: int, limit: int) -> list[Record | ForeignEvent]:
         """Up to `limit` events after `position`, in order; raises Hold where this release cannot read the next one."""
-        records: list[TaskRecord | ForeignEvent] = []
+        records: list[Record | ForeignEvent] = []
         try:
             for row in self._rows(_AFTER, (position, limit)):
                 records.append(any_event(row))  # noqa: PERF401 - what was read before an unknown type counts
@@ -77,14 +76,14 @@ class PostgresLogSource:
                 raise Hold(f"the event after {position} cannot be read: {unreadable}") from unreadable
         return records
 
-    def documents_at(self, versions: Mapping[UUID, int]) -> dict[UUID, TaskDocument]:
-        """The named tasks right after the given versions."""
-        documents: dict[UUID, TaskDocument] = {}
-        if self._snapshots:
-            documents = snapshots_before(self._connection.get(), dict(versions))
-        after = [documents[task].version if task in documents else 0 for task in versions]
+    def documents_at(self, kind: Documents[D], versions: Mapping[UUID, int]) -> dict[UUID, D]:
+        """The named streams of one aggregate right after the given versions."""
+        documents: dict[UUID, D] = {}
+        if self._snapshots and kind.snapshots:
+            documents = kind.snapshots.before(self._connection.get(), dict(versions))
+        after = [documents[stream].version if stream in documents else 0 for stream in versions]
         for record in own_events(self._rows(_TAILS, (list(versions), after, list(versions.values())))):
-            documents[record.stream_id] = fold(documents.get(record.stream_id), record)
+            documents[record.stream_id] = kind.fold(documents.get(record.stream_id), record)
         return documents
 
     def identity(self) -> LogIdentity:

@@ -6,17 +6,17 @@ a hundred versions over instants), whatever came after it, and the fold starts f
 
 from datetime import datetime
 from functools import reduce
-from typing import Any, Final, LiteralString
+from typing import Any, LiteralString
 from uuid import UUID
 
 import msgspec
 import psycopg
 
+from domain.task.aggregate import TASK
+from infrastructure.log.loading import ANY_VERSION
 from infrastructure.log.rows import OF_STREAM, own_events
 from projections.task.document import SPAN, TaskDocument, fold
 from projections.task.snapshots import LAYOUT, latest_snapshot
-
-ANY_VERSION: Final = 2**62
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -96,7 +96,9 @@ async def task_at_version(connection: psycopg.AsyncConnection[Any], task_id: UUI
     document = await latest_snapshot(connection, task_id, version)
     cursor = connection.cursor(binary=True)
     await cursor.execute(OF_STREAM, (task_id, document.version if document else 0, version), prepare=True)
-    return reduce(fold, own_events(await cursor.fetchall()), document)
+    # The id may be that of a stream of another kind.
+    events = [record for record in own_events(await cursor.fetchall()) if type(record.event) in TASK.events]
+    return reduce(fold, events, document)
 
 
 async def _row(connection: psycopg.AsyncConnection[Any], query: LiteralString, parameters: dict[str, object]) -> Any:

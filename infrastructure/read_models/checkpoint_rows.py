@@ -62,7 +62,7 @@ def note_checkpoint(connection: psycopg.Connection[Any], checkpoint: Checkpoint)
     )
 
 
-def park_changes(connection: psycopg.Connection[Any], projection: str, changes: Sequence[Change], error: str) -> None:
+def park_changes(connection: psycopg.Connection[Any], projection: str, changes: Sequence[Change[Any]], error: str) -> None:
     """Set events aside for one projection."""
     with connection.cursor() as cursor:
         cursor.executemany(

@@ -8,10 +8,10 @@ import redis
 from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import note_checkpoint, park_changes, parked_streams, read_checkpoints
-from projections.engine.changes import Change, Entry, LogIdentity, Passed, changes_among
+from projections.engine.changes import Change, Entry, LogIdentity, changes_among, followed
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Incomplete, Moved, ProjectionFailed
-from projections.task.hot import APPLY, DAMAGED, NAME, HotKeys, checkpoint_value, read_checkpoint, write_arguments
+from projections.task.hot import APPLY, DAMAGED, FOLLOWS, NAME, HotKeys, checkpoint_value, read_checkpoint, write_arguments
 
 
 class HotStore:
@@ -79,14 +79,14 @@ class HotStore:
 
     def write(self, expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
         """See `Store.write`."""
-        checkpoint, changes = expected[0], changes_among(entries)
+        checkpoint, changes = expected[0], followed(changes_among(entries), FOLLOWS)
         wanted = [change for change in changes if change.record.stream_id not in checkpoint.parked]
         if len(wanted) < len(changes):
             later = [change for change in changes if change.record.stream_id in checkpoint.parked]
             self._set_aside(checkpoint, later, "an earlier event of this stream is parked")
         self._run(checkpoint, wanted, entries[-1])
 
-    def _run(self, checkpoint: Checkpoint, changes: Sequence[Change], last: Entry) -> None:
+    def _run(self, checkpoint: Checkpoint, changes: Sequence[Change[Any]], last: Entry) -> None:
         keys = HotKeys(self._log_name, checkpoint.generation)
         before = checkpoint_value(checkpoint.identity, checkpoint.position, checkpoint.leaf_hash)
         after = checkpoint_value(checkpoint.identity, last.record.position, last.record.hash)
@@ -119,11 +119,11 @@ class HotStore:
 
     def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
         """See `Store.park`. Parked first: moving on before would lose the event if the process died between the two."""
-        if not isinstance(entry, Passed):
+        if isinstance(entry, Change) and entry.aggregate in FOLLOWS:
             self._set_aside(checkpoint, [entry], error)
         self._run(checkpoint, [], entry)
 
-    def _set_aside(self, checkpoint: Checkpoint, changes: Sequence[Change], error: str) -> None:
+    def _set_aside(self, checkpoint: Checkpoint, changes: Sequence[Change[Any]], error: str) -> None:
         connection = self._connection.get()
         with connection.transaction():
             # Of a generation that was replaced meanwhile nothing may be parked any more: it would stick to the new one.

@@ -13,12 +13,12 @@ from uuid import UUID
 import msgspec
 import psycopg
 
+from infrastructure.log.codec import owner
 from infrastructure.log.rows import OF_STREAM, own_events
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
 from infrastructure.read_models.table_store import TableProjection, is_server_trouble
-from projections import ALL
+from projections import ALL, DOCUMENTS
 from projections.engine.changes import Change
-from projections.task.document import TaskDocument, fold
 
 _NEWEST = 2**62
 
@@ -73,10 +73,11 @@ def replay_stream(connection: psycopg.Connection[Any], projection: TableProjecti
     return len(changes)
 
 
-def _changes_of(connection: psycopg.Connection[Any], stream_id: UUID) -> Iterator[Change]:
+def _changes_of(connection: psycopg.Connection[Any], stream_id: UUID) -> Iterator[Change[Any]]:
     cursor = connection.cursor(binary=True)
     cursor.execute(OF_STREAM, (stream_id, 0, _NEWEST))
-    document: TaskDocument | None = None
+    document: Any = None
     for record in own_events(cursor):
-        before, document = document, fold(document, record)
-        yield Change(record, before, document)
+        kind = DOCUMENTS[owner(record.event).name]
+        before, document = document, kind.fold(document, record)
+        yield Change(record, before, document, kind.aggregate.name)

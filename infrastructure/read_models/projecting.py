@@ -20,7 +20,7 @@ from infrastructure.read_models.rebuild import rebuild
 from infrastructure.read_models.table_store import TableStore
 from infrastructure.servers.postgres import log_schema
 from infrastructure.servers.redis_client import READ_MODELS, applied_channel, sync_client
-from projections import ALL, HOT, TABLES
+from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import KEPT_BYTES, ChangeReader
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Hold, Incomplete
@@ -58,7 +58,7 @@ class LogProjecting:
         self._redis: redis.Redis = sync_client(redis_url, READ_MODELS)
         self._hints: redis.Redis = sync_client(redis_url, READ_MODELS, timeout=0.2)
         self._source = PostgresLogSource(database_url, log_name)
-        self._reader = ChangeReader(self._source, cache_bytes)
+        self._reader = ChangeReader(self._source, DOCUMENTS, cache_bytes)
         self._key_expiry = KeyExpiry(key_seconds)
         self._checks = Reconnecting(database_url, schema, "taskmaster sweep")
         self._runners = {

@@ -25,7 +25,7 @@ from infrastructure.read_models.hot_store import HotStore, parked_as
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
-from projections import ALL, HOT, TABLES
+from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import KEPT_CHANGES, ChangeReader
 from projections.engine.port import Hold, Incomplete, Moved
 from projections.engine.projector import Projector
@@ -77,7 +77,7 @@ def rebuild(
         if not still_needed(connection):
             return 0
         connection.execute(f"SET idle_session_timeout = '{IDLE_SECONDS}s'".encode())
-        build = Build(database_url, log_name, ChangeReader(source), _alive(connection, progress))
+        build = Build(database_url, log_name, ChangeReader(source, DOCUMENTS), _alive(connection, progress))
         if projection == HOT:
             return _rebuild_hot(connection, redis_url, build)
         return _rebuild_tables(connection, [table for table in TABLES if table.name == projection], build)
@@ -93,7 +93,7 @@ def rebuild_all(database_url: str, redis_url: str, log_name: str, progress: Prog
     """
     schema = log_schema(log_name)
     source = PostgresLogSource(database_url, log_name, snapshots=False)
-    reader = ChangeReader(source)
+    reader = ChangeReader(source, DOCUMENTS)
     with connect_sync(database_url, schema, "taskmaster rebuild") as tables, connect_sync(database_url, schema) as hot:
         try:
             for name in sorted(ALL):

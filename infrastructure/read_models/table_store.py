@@ -8,7 +8,7 @@ import psycopg
 from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import move_checkpoints, note_checkpoint, park_changes, read_checkpoints
-from projections.engine.changes import Change, Entry, Passed, changes_among
+from projections.engine.changes import Change, Entry, changes_among, followed
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Moved, ProjectionFailed, ProjectionHolds
 
@@ -31,7 +31,11 @@ class TableProjection(Protocol):
     def tables(self) -> tuple[str, ...]:
         """The tables that it owns."""
 
-    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+    @property
+    def follows(self) -> frozenset[str]:
+        """The names of the aggregates whose changes it takes; all others pass it by."""
+
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> None:
         """Apply the changes, each exactly once and in order, in the connection's open transaction."""
 
 
@@ -40,7 +44,7 @@ class NeverParks(Protocol):
     """A projection that is a feed: nothing may be filled in behind its checkpoint later, so it takes in plain form what it
     cannot apply, and holds where even that fails."""
 
-    def apply_plainly(self, connection: psycopg.Connection[Any], change: Change) -> None:
+    def apply_plainly(self, connection: psycopg.Connection[Any], change: Change[Any]) -> None:
         """Take the event as no more than what its envelope says."""
 
 
@@ -82,8 +86,9 @@ class TableStore:
             failpoint("tables.in_flight")
         failpoint("tables.after_commit")
 
-    def _apply(self, connection: psycopg.Connection[Any], checkpoint: Checkpoint, changes: Sequence[Change]) -> None:
+    def _apply(self, connection: psycopg.Connection[Any], checkpoint: Checkpoint, changes: Sequence[Change[Any]]) -> None:
         parked = checkpoint.parked
+        changes = followed(changes, self._projections[checkpoint.projection].follows)
         wanted = [change for change in changes if change.record.stream_id not in parked] if parked else changes
         if len(wanted) < len(changes):
             later = [change for change in changes if change.record.stream_id in parked]
@@ -106,11 +111,11 @@ class TableStore:
         connection = self._connection.get()
         with connection.transaction():
             _require_place([checkpoint], read_checkpoints(connection, [checkpoint.projection], lock=True))
-            if not isinstance(entry, Passed):
+            if isinstance(entry, Change) and entry.aggregate in self._projections[checkpoint.projection].follows:
                 self._set_aside(connection, checkpoint.projection, entry, error)
             move_checkpoints(connection, [checkpoint.projection], entry)
 
-    def _set_aside(self, connection: psycopg.Connection[Any], name: str, change: Change, error: str) -> None:
+    def _set_aside(self, connection: psycopg.Connection[Any], name: str, change: Change[Any], error: str) -> None:
         projection = self._projections[name]
         if not isinstance(projection, NeverParks):
             park_changes(connection, name, [change], error)

@@ -15,6 +15,7 @@ import psycopg
 import redis
 from psycopg.sql import SQL, Identifier
 
+from infrastructure.log.rows import Record
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
 from infrastructure.read_models.hot_store import HotStore, parked_as
@@ -22,12 +23,11 @@ from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
-from projections import HOT, TABLES
+from projections import DOCUMENTS, HOT, TABLES
 from projections.engine.changes import ChangeReader, ForeignEvent
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Hold, Incomplete, Moved
 from projections.engine.projector import Projector
-from projections.task.document import TaskRecord
 from projections.task.hot import HotKeys
 
 BATCH = 1_000
@@ -86,7 +86,7 @@ def _verify_projection(
     served = found[0]
     _make_beside(connection, projection, serving)
     store = TableStore(_Held(connection), [projection])
-    built = _build(store, Projector(store, ChangeReader(_UpTo(source, served.position))), connection)
+    built = _build(store, Projector(store, ChangeReader(_UpTo(source, served.position), DOCUMENTS)), connection)
     if built < served.position:
         return ReadModelFinding(projection.name, served.position, not_compared=f"the log cannot be read beyond {built}")
     differing, example = 0, None
@@ -130,7 +130,7 @@ class _UpTo:
         self.identity = source.identity
         self.hash_at = source.hash_at
 
-    def events_after(self, position: int, limit: int) -> list[TaskRecord | ForeignEvent]:
+    def events_after(self, position: int, limit: int) -> list[Record | ForeignEvent]:
         """See `LogSource.events_after`."""
         return [record for record in self._source.events_after(position, limit) if record.position <= self.until]
 
@@ -191,7 +191,7 @@ def _compare_hot(client: redis.Redis, connection: Reconnecting, log_name: str, s
     _forget(client, connection, log_name)
     beside.begin(source.identity())
     bounded = _UpTo(source)
-    projector = Projector(beside, ChangeReader(bounded))
+    projector = Projector(beside, ChangeReader(bounded, DOCUMENTS))
     ours, theirs = HotKeys(log_name, GENERATION).prefix, HotKeys(log_name, served.generation).prefix
     suspects: set[str] | None = None
     done = 0

@@ -1,15 +1,15 @@
-"""From recorded events to changes: each event with the task before and after it, read once and shared by all projections."""
+"""From recorded events to changes: each event with its stream's document before and after it, read once and shared by all."""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from sys import getsizeof
-from typing import Protocol
+from collections.abc import Mapping, Sequence, Set
+from typing import Any, Generic, Protocol
 from uuid import UUID
 
 import msgspec
 
-from projections.task.document import TaskDocument, TaskRecord, fold
+from domain.envelope import RecordedEvent
+from projections.engine.documents import D, Document, Documents
 
 KEPT_DOCUMENTS = 20_000
 KEPT_CHANGES = 6_000
@@ -17,12 +17,16 @@ KEPT_BYTES = 128 * 1024 * 1024
 """Of documents and changes together, roughly; a setting for workers."""
 
 
-class Change(msgspec.Struct, frozen=True, gc=False):
-    """One event and what it did: the task before it (None for the first) and after it."""
+class Change(msgspec.Struct, Generic[D], frozen=True, gc=False):
+    """One event and what it did: its stream's document before it (None for the first) and after it.
 
-    record: TaskRecord
-    before: TaskDocument | None
-    after: TaskDocument
+    `aggregate` is the name of the stream's kind, by which a projection knows whether it follows it.
+    """
+
+    record: RecordedEvent[Any]
+    before: D | None
+    after: D
+    aggregate: str
 
 
 class ForeignEvent(msgspec.Struct, frozen=True, gc=False):
@@ -41,13 +45,19 @@ class Passed(msgspec.Struct, frozen=True, gc=False):
     record: ForeignEvent
 
 
-Entry = Change | Passed
+Entry = Change[Any] | Passed
 """What stands at a position."""
 
 
-def changes_among(entries: Sequence[Entry]) -> list[Change]:
+def changes_among(entries: Sequence[Entry]) -> list[Change[Any]]:
     """The changes, in order."""
     return [entry for entry in entries if type(entry) is Change]
+
+
+def followed(changes: Sequence[Change[Any]], aggregates: Set[str]) -> Sequence[Change[Any]]:
+    """Those of these aggregates, in order; the same object where that is all of them."""
+    wanted = [change for change in changes if change.aggregate in aggregates]
+    return changes if len(wanted) == len(changes) else wanted
 
 
 class LogIdentity(msgspec.Struct, frozen=True):
@@ -60,11 +70,11 @@ class LogIdentity(msgspec.Struct, frozen=True):
 class LogSource(Protocol):
     """The log as the read side sees it. Implementations are used by one thread at a time."""
 
-    def events_after(self, position: int, limit: int) -> list[TaskRecord | ForeignEvent]:
+    def events_after(self, position: int, limit: int) -> list[RecordedEvent[Any] | ForeignEvent]:
         """Up to `limit` events after `position`, in order; raises for an event type of ours that is unknown here."""
 
-    def documents_at(self, versions: Mapping[UUID, int]) -> dict[UUID, TaskDocument]:
-        """The named tasks as they were right after the given version."""
+    def documents_at(self, kind: Documents[D], versions: Mapping[UUID, int]) -> dict[UUID, D]:
+        """The named streams of one aggregate as they were right after the given version."""
 
     def identity(self) -> LogIdentity:
         """Which log this is."""
@@ -79,18 +89,20 @@ class LogSource(Protocol):
 class ChangeReader:
     """Reads changes from a log for any number of projectors in one process.
 
-    Keeps the documents of recently changed tasks and the newest changes, so that several projections that follow the
+    Keeps the documents of recently changed streams and the newest changes, so that several projections that follow the
     same log read, decode and fold every event once. Forgets them where the source fails: after a lost connection the log
     may be another one. What is kept is bounded in number and in bytes. Safe to call from several threads.
     """
 
-    def __init__(self, source: LogSource, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, source: LogSource, documents: Mapping[str, Documents[Any]], kept_bytes: int = KEPT_BYTES) -> None:
         self._source = source
+        self._documents_of = documents
+        self._kinds = {event: kind for kind in documents.values() for event in kind.aggregate.events}
         self._most_bytes = kept_bytes // 2
         self._document_bytes = 0
         self._recent_bytes = 0
         self._lock = threading.Lock()
-        self._documents: OrderedDict[UUID, TaskDocument] = OrderedDict()
+        self._documents: OrderedDict[UUID, tuple[Any, int]] = OrderedDict()
         self._recent: list[Entry] = []
 
     @property
@@ -108,24 +120,24 @@ class ChangeReader:
             changes = self._read(position, limit)
             if recent and changes and recent[-1].record.position + 1 == changes[0].record.position:
                 recent.extend(changes)
-                self._recent_bytes += sum(map(_entry_size, changes))
+                self._recent_bytes += sum(map(self._entry_size, changes))
             elif changes:
                 self._recent = list(changes)
-                self._recent_bytes = sum(map(_entry_size, changes))
+                self._recent_bytes = sum(map(self._entry_size, changes))
             self._trim()
             return changes
 
     def _trim(self) -> None:
         recent = self._recent
         spare = max(0, len(recent) - KEPT_CHANGES)
-        self._recent_bytes -= sum(map(_entry_size, recent[:spare]))
+        self._recent_bytes -= sum(map(self._entry_size, recent[:spare]))
         while spare < len(recent) and self._recent_bytes > self._most_bytes:
-            self._recent_bytes -= _entry_size(recent[spare])
+            self._recent_bytes -= self._entry_size(recent[spare])
             spare += 1
         del recent[:spare]
         documents = self._documents
         while len(documents) > KEPT_DOCUMENTS or (documents and self._document_bytes > self._most_bytes):
-            self._document_bytes -= _document_size(documents.popitem(last=False)[1])
+            self._document_bytes -= documents.popitem(last=False)[1][1]
 
     def hash_at(self, position: int) -> bytes | None:
         """The hash of the event at `position`, None where there is none."""
@@ -162,50 +174,54 @@ class ChangeReader:
             self._drop()
             raise
 
-    def _fold(self, records: Sequence[TaskRecord | ForeignEvent]) -> list[Entry]:
+    def _fold(self, records: Sequence[RecordedEvent[Any] | ForeignEvent]) -> list[Entry]:
+        kinds = [self._kinds.get(type(record.event)) if type(record) is RecordedEvent else None for record in records]
+        self._recover(records, kinds)
         documents = self._documents
-        self._recover([record for record in records if not isinstance(record, ForeignEvent)])
         entries: list[Entry] = []
-        for record in records:
-            if isinstance(record, ForeignEvent):
-                entries.append(Passed(record))
+        for record, kind in zip(records, kinds, strict=True):
+            if kind is None or isinstance(record, ForeignEvent):
+                entries.append(Passed(_passed_over(record)))
                 continue
-            before = documents.get(record.stream_id) if record.version > 1 else None
-            after = fold(before, record)
-            self._keep(after)
-            entries.append(Change(record, before, after))
+            known = documents.get(record.stream_id) if record.version > 1 else None
+            before = known[0] if known else None
+            after = kind.fold(before, record)
+            self._keep(kind, after)
+            entries.append(Change(record, before, after, kind.aggregate.name))
         return entries
 
-    def _keep(self, document: TaskDocument) -> None:
+    def _keep(self, kind: Documents[Any], document: Document) -> None:
         known = self._documents.get(document.id)
-        if known is not None:
-            self._document_bytes -= _document_size(known)
-        self._documents[document.id] = document
-        self._document_bytes += _document_size(document)
+        size = kind.size(document)
+        self._document_bytes += size - known[1] if known else size
+        self._documents[document.id] = (document, size)
 
-    def _recover(self, records: Sequence[TaskRecord]) -> None:
-        """Load the tasks whose state before these events is not at hand."""
-        wanted: dict[UUID, int] = {}
+    def _recover(self, records: Sequence[RecordedEvent[Any] | ForeignEvent], kinds: Sequence[Documents[Any] | None]) -> None:
+        """Load the documents of streams whose state before these events is not at hand."""
+        wanted: dict[str, dict[UUID, int]] = {}
         seen: set[UUID] = set()
-        for record in records:
-            if record.stream_id in seen:
+        for record, kind in zip(records, kinds, strict=True):
+            if kind is None or record.stream_id in seen:
                 continue
             seen.add(record.stream_id)
             known = self._documents.get(record.stream_id)
             if known is not None:
                 self._documents.move_to_end(record.stream_id)
-            if record.version > 1 and (known is None or known.version != record.version - 1):
-                wanted[record.stream_id] = record.version - 1
-        if wanted:
-            for document in self._source.documents_at(wanted).values():
-                self._keep(document)
+            if record.version > 1 and (known is None or known[0].version != record.version - 1):
+                wanted.setdefault(kind.aggregate.name, {})[record.stream_id] = record.version - 1
+        for name, versions in wanted.items():
+            kind = self._documents_of[name]
+            for document in self._source.documents_at(kind, versions).values():
+                self._keep(kind, document)
+
+    def _entry_size(self, entry: Entry) -> int:
+        """The document before it is, but for the fields that changed, the same memory."""
+        return 500 if isinstance(entry, Passed) else 1000 + self._documents_of[entry.aggregate].size(entry.after)
 
 
-def _document_size(document: TaskDocument) -> int:
-    task = document.task
-    return 1500 + getsizeof(task.title) + getsizeof(task.description) + sum(map(getsizeof, task.labels))
-
-
-def _entry_size(entry: Entry) -> int:
-    """The document before it is, but for the fields that changed, the same memory."""
-    return 500 if isinstance(entry, Passed) else 1000 + _document_size(entry.after)
+def _passed_over(record: RecordedEvent[Any] | ForeignEvent) -> ForeignEvent:
+    """An event of ours that no projection has documents of is one that happened to somebody else."""
+    if isinstance(record, ForeignEvent):
+        return record
+    topic = str(record.event.__struct_config__.tag)
+    return ForeignEvent(record.position, record.stream_id, record.version, topic, record.hash)

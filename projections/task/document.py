@@ -4,6 +4,7 @@
 """
 
 from datetime import datetime
+from sys import getsizeof
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from domain.task.events import (
     TaskStopped,
 )
 from domain.task.rules import Task, evolve
+from projections.engine.changes import Change
 
 TaskRecord = RecordedEvent[TaskEvent]
 
@@ -67,6 +69,15 @@ class TaskDocument(msgspec.Struct, frozen=True, gc=False):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     deleted_at: datetime | None = None
+
+
+TaskChange = Change[TaskDocument]
+
+
+def document_size(document: TaskDocument) -> int:
+    """What it takes in memory, in bytes, about."""
+    task = document.task
+    return 1500 + getsizeof(task.title) + getsizeof(task.description) + sum(map(getsizeof, task.labels))
 
 
 def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:

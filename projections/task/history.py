@@ -9,11 +9,11 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed
 
+from domain.task.aggregate import TASK
 from domain.task.rules import Task
-from projections.engine.changes import Change
 from projections.tables.bounds import Room, within_room
 from projections.tables.portions import portions
-from projections.task.document import TaskRecord
+from projections.task.document import TaskChange, TaskRecord
 
 _encode = msgspec.json.Encoder().encode
 _FIELDS: Final = Task.__struct_fields__
@@ -50,7 +50,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     changes: tuple[FieldChange, ...]
 
 
-def history_entry(change: Change) -> HistoryEntry:
+def history_entry(change: TaskChange) -> HistoryEntry:
     """The timeline entry of one change."""
     event = change.record.event
     changes = field_changes(change.before.task if change.before else None, change.after.task)
@@ -93,8 +93,9 @@ class TaskHistory:
 
     name: Final = "task_history"
     tables: Final = ("task_history",)
+    follows: Final = frozenset({TASK.name})
 
-    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Add one row an event."""
         for portion in portions(changes, _characters):
             connection.execute(
@@ -109,7 +110,7 @@ class TaskHistory:
                 ),
             )
 
-    def apply_plainly(self, connection: psycopg.Connection[Any], change: Change) -> None:
+    def apply_plainly(self, connection: psycopg.Connection[Any], change: TaskChange) -> None:
         """Add the row of an event that `apply` fails at: what its envelope says, without reason and changes.
 
         The history is a feed. An event that was left out and filled in later would never be seen by those who follow it.
@@ -121,7 +122,7 @@ class TaskHistory:
         )
 
 
-def _characters(change: Change) -> int:
+def _characters(change: TaskChange) -> int:
     before, after = change.before.task.description if change.before else "", change.after.task.description
     return 100 if before is after else 100 + len(before) + len(after)
 

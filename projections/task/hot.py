@@ -25,11 +25,13 @@ from uuid import UUID
 
 import msgspec
 
-from projections.engine.changes import Change, LogIdentity
-from projections.task.document import TaskDocument
+from domain.task.aggregate import TASK
+from projections.engine.changes import LogIdentity
+from projections.task.document import TaskChange, TaskDocument
 from projections.task.views import detail_json, summary_json
 
 NAME: Final = "hot_tasks"
+FOLLOWS: Final = frozenset({TASK.name})
 PAGE_SIZE: Final = 20
 
 # Whether a workspace's keys are there and add up: nil if so, else what is wrong. Counters that are not whole numbers, keys of
@@ -201,7 +203,7 @@ def checkpoint_position(value: bytes | None) -> int | None:
     return int(position) if position.isdigit() else None
 
 
-def write_arguments(keys: HotKeys, expected: bytes, new: bytes, changes: Sequence[Change]) -> tuple[list[str], list[Any]]:
+def write_arguments(keys: HotKeys, expected: bytes, new: bytes, changes: Sequence[TaskChange]) -> tuple[list[str], list[Any]]:
     """The keys and arguments with which APPLY writes `changes` and moves the checkpoint from `expected` to `new`."""
     newest: dict[UUID, TaskDocument] = {}
     counters: dict[UUID, dict[str, int]] = defaultdict(lambda: defaultdict(int))

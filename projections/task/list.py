@@ -9,12 +9,12 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed, Placeholder
 
+from domain.task.aggregate import TASK
 from domain.task.values import Priority, Status
-from projections.engine.changes import Change
 from projections.tables.bounds import Room, within_room
 from projections.tables.portions import portions
 from projections.tables.words import lexemes, scope_of, terms, tsquery
-from projections.task.document import TaskDocument
+from projections.task.document import TaskChange, TaskDocument
 from projections.task.views import detail_json, summary_json
 
 PRIORITY_RANK: Final[dict[str, int]] = {"none": 0, "low": 1, "medium": 2, "high": 3, "urgent": 4}
@@ -53,8 +53,9 @@ class TaskList:
 
     name: Final = "task_list"
     tables: Final = ("task_list",)
+    follows: Final = frozenset({TASK.name})
 
-    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Write each changed task's newest document."""
         newest = {change.record.stream_id: change.after for change in changes}
         for documents in portions(newest.values(), _characters):

@@ -7,8 +7,9 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from projections.engine.changes import Change
-from projections.task.document import SPAN, TaskDocument
+from domain.task.aggregate import TASK
+from projections.engine.documents import Documents
+from projections.task.document import SPAN, TaskChange, TaskDocument, document_size, fold
 
 EVERY: Final = SPAN
 LAYOUT: Final = 2
@@ -23,8 +24,9 @@ class TaskSnapshots:
 
     name: Final = "task_snapshots"
     tables: Final = ("task_snapshots",)
+    follows: Final = frozenset({TASK.name})
 
-    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Store the documents that are due among `changes`."""
         due = [change.after for change in changes if change.after.version % EVERY == 0]
         if not due:
@@ -43,6 +45,21 @@ class TaskSnapshots:
                 [_encode(document) for document in due],
             ),
         )
+
+
+class _Snapshots:
+    async def latest(self, connection: psycopg.AsyncConnection[Any], task_id: UUID, version: int) -> TaskDocument | None:
+        """See `Snapshots.latest`."""
+        return await latest_snapshot(connection, task_id, version)
+
+    def before(self, connection: psycopg.Connection[Any], versions: dict[UUID, int]) -> dict[UUID, TaskDocument]:
+        """See `Snapshots.before`."""
+        return snapshots_before(connection, versions)
+
+
+TASK_DOCUMENTS: Final = Documents(
+    aggregate=TASK, fold=fold, state=lambda document: document.task, size=document_size, snapshots=_Snapshots()
+)
 
 
 async def latest_snapshot(connection: psycopg.AsyncConnection[Any], task_id: UUID, version: int) -> TaskDocument | None:

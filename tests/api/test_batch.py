@@ -30,7 +30,7 @@ def test_results_stand_in_the_order_of_the_commands(world: World) -> None:
     results = answer.json()["results"]
     assert [result["index"] for result in results] == [0, 1, 2, 3]
     assert [result["status"] for result in results] == [200, 201, 200, 200]
-    assert [results[index]["receipt"]["task_id"] for index in (0, 2, 3)] == [str(second), str(first), str(second)]
+    assert [results[index]["receipt"]["stream_id"] for index in (0, 2, 3)] == [str(second), str(first), str(second)]
 
 
 def test_commands_of_one_task_are_carried_out_in_order(world: World) -> None:
@@ -121,7 +121,7 @@ def test_a_task_is_created_under_a_chosen_id_and_changed_in_one_batch(world: Wor
     chosen = uuid4()
     answer = send(world.ada, creation() | {"task_id": str(chosen)}, of(chosen, "start"), of(chosen, "complete"))
     assert [result["status"] for result in answer.json()["results"]] == [201, 200, 200]
-    assert {result["receipt"]["task_id"] for result in answer.json()["results"]} == {str(chosen)}
+    assert {result["receipt"]["stream_id"] for result in answer.json()["results"]} == {str(chosen)}
     assert world.ada.shown(chosen)["status"] == "completed"
 
 
@@ -140,15 +140,14 @@ def test_everything_but_a_creation_names_its_task(world: World) -> None:
 
 def test_members_are_looked_up_once_for_all_its_commands(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[UUID] = []
-    batches = world.api.log.batches
-    look_up = batches._members_of
+    check = world.api.log.handler.check
+    look_up = check._members_of
 
     async def counted(workspace_id: UUID) -> frozenset[UUID]:
         asked.append(workspace_id)
         return await look_up(workspace_id)
 
-    monkeypatch.setattr(batches, "_members_of", counted)
-    monkeypatch.setattr(world.api.log.handler, "_members_of", counted)
+    monkeypatch.setattr(check, "_members_of", counted)
     me, stranger = str(world.ada.principal_id), str(world.eve.principal_id)
     commands = [{"command": {"command": "create", "title": "x", "assignees": [who]}} for who in [me, stranger] * 20]
     answer = send(world.ada, *commands)

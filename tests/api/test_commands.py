@@ -86,7 +86,7 @@ def test_creating_answers_201_with_the_place_of_the_task(world: World) -> None:
         "/tasks", {"title": " Ship it ", "labels": ["ink"], "priority": "urgent", "due_at": "2027-01-01T00:00:00+02:00"}
     )
     assert answer.status_code == 201
-    task = UUID(answer.json()["task_id"])
+    task = UUID(answer.json()["stream_id"])
     assert answer.headers["location"] == f"/api/v1/tasks/{task}"
     assert answer.headers["etag"] == '"v1"'
     shown = world.ada.shown(task)
@@ -162,7 +162,7 @@ def test_a_correlation_id_reaches_the_history(world: World) -> None:
     reference = str(uuid4())
     answer = world.ada.post("/tasks", {"title": "x"}, headers={"X-Correlation-Id": reference})
     world.api.catch_up()
-    [entry] = world.ada.get(f"/tasks/{answer.json()['task_id']}/history").json()["items"]
+    [entry] = world.ada.get(f"/tasks/{answer.json()['stream_id']}/history").json()["items"]
     assert entry["correlation_id"] == reference
     wrong = world.ada.post("/tasks", {"title": "x"}, headers={"X-Correlation-Id": "order 7"})
     problem(wrong, 400, "invalid_uuid", "X-Correlation-Id")
@@ -199,7 +199,7 @@ def test_a_moment_that_fits_into_microseconds_is_kept_however_it_is_written(worl
 def test_a_client_may_name_the_task_itself(world: World) -> None:
     chosen = uuid4()
     answer = world.ada.post("/tasks", {"title": "Ship it", "task_id": str(chosen)})
-    assert (answer.status_code, answer.json()["task_id"]) == (201, str(chosen))
+    assert (answer.status_code, answer.json()["stream_id"]) == (201, str(chosen))
     assert answer.headers["location"].endswith(f"/tasks/{chosen}")
     assert world.ada.shown(chosen)["title"] == "Ship it"
 

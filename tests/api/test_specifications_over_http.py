@@ -66,7 +66,7 @@ class OverHttp:
             pointer = found["errors"][0]["pointer"].removeprefix("/") if "errors" in found else None
             raise _KINDS[answer.status_code](found["code"], found["detail"], pointer)
         if isinstance(command, CreateTask):
-            task_id = answer.json()["task_id"]
+            task_id = answer.json()["stream_id"]
         return [record.event for record in self._world.api.events(task_id, after=len(history))]
 
 

@@ -13,6 +13,8 @@ from application.command_handler import CommandContext, CommandHandler, IfMatch
 from application.log import EventStore, IdempotencyKey
 from application.principal import Principal
 from application.receipts import Receipt
+from application.task_assignees import AssigneesAreMembers
+from domain.task.aggregate import TASK
 from domain.task.commands import TaskCommand
 from domain.task.events import TaskEvent
 from infrastructure.log.event_store import PostgresEventStore
@@ -59,7 +61,7 @@ class Desk:
 
     def __init__(self, store: EventStore) -> None:
         self.store = store
-        self.handler = CommandHandler(store, members)
+        self.handler = CommandHandler(TASK, store, AssigneesAreMembers(members))
 
     async def handle(self, command: TaskCommand, task: UUID, given: CommandContext | None = None) -> Receipt:
         return await self.handler.handle(command, task, given or context())

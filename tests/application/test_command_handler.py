@@ -11,7 +11,9 @@ import pytest
 from application.command_handler import CommandHandler, IfMatch
 from application.log import IdempotencyMismatch
 from application.receipts import ReceiptBody
+from application.task_assignees import AssigneesAreMembers
 from domain.errors import InvalidValue, NotFound, RuleViolated
+from domain.task.aggregate import TASK
 from domain.task.commands import (
     AddLabel,
     AssignTask,
@@ -49,7 +51,7 @@ class TestReceipt:
     async def test_a_creation_is_version_one(self, desk: Desk) -> None:
         task = uuid4()
         receipt = await desk.handle(CREATE, task)
-        assert (receipt.task_id, receipt.version, receipt.position) == (task, 1, 1)
+        assert (receipt.stream_id, receipt.version, receipt.position) == (task, 1, 1)
         assert (receipt.created, receipt.changed, receipt.replayed) == (True, True, False)
 
     async def test_a_change_says_its_version_and_position(self, desk: Desk) -> None:
@@ -64,7 +66,7 @@ class TestReceipt:
     async def test_the_body_says_the_same(self, desk: Desk) -> None:
         receipt = await desk.handle(CREATE, uuid4(), context("k"))
         body = msgspec.json.decode(receipt.body, type=ReceiptBody)
-        assert body == ReceiptBody(receipt.task_id, receipt.version, receipt.position)
+        assert body == ReceiptBody(receipt.stream_id, receipt.version, receipt.position)
 
     @pytest.mark.parametrize("key", [None, "k"])
     async def test_no_change_is_receipted_at_the_present_version(self, desk: Desk, key: str | None) -> None:
@@ -79,7 +81,7 @@ class TestReceipt:
         task = uuid4()
         then = datetime(2019, 5, 4, tzinfo=UTC)
         await desk.handle(CREATE, task, context(effective_at=then))
-        recalled, loaded = desk.store.recall(task), await desk.store.load(task)
+        recalled, loaded = desk.store.recall(task), await desk.store.load(TASK, task)
         assert recalled is not None
         assert recalled == loaded
         assert recalled.happened_at == then
@@ -90,7 +92,7 @@ class TestReceipt:
         await desk.handle(ChangeTask(title="Sail it", labels=("a", "b")), task)
         recalled = desk.store.recall(task)
         assert recalled is not None
-        assert recalled == await desk.store.load(task)
+        assert recalled == await desk.store.load(TASK, task)
 
 
 class TestIdempotencyKey:
@@ -145,7 +147,7 @@ class TestIdempotencyKey:
         async def without_ben(workspace_id: UUID) -> frozenset[UUID]:
             return frozenset({ANA})
 
-        later = CommandHandler(desk.store, without_ben)
+        later = CommandHandler(TASK, desk.store, AssigneesAreMembers(without_ben))
         again = await later.handle(AssignTask(BEN), task, context("k"))
         assert (again.body, again.replayed) == (original.body, True)
 

@@ -8,6 +8,7 @@ import pytest
 
 from application.command_handler import IfMatch, PreconditionFailed
 from domain.errors import RuleViolated
+from domain.task.aggregate import TASK
 from domain.task.commands import (
     AddLabel,
     CancelTask,
@@ -129,4 +130,4 @@ class TestLostReply:
             assert (receipt.version, receipt.position) == (2, 2)
             assert await desk.recorded(identity, 1) == [TaskRenamed("Sail it")]
             recalled = store.recall(identity)
-            assert recalled is None or recalled == await store.load(identity)
+            assert recalled is None or recalled == await store.load(TASK, identity)

@@ -14,6 +14,7 @@ from eventsourcing.domain import Aggregate
 from psycopg.conninfo import conninfo_to_dict
 
 from application.log import Append, NewEvent
+from application.receipts import receipt_start
 from domain.task.events import TaskCreated
 from infrastructure.log.appender import GroupCommitAppender
 from infrastructure.servers.postgres import connect, log_schema
@@ -62,7 +63,7 @@ def _on_uvloop(work: Callable[[], Coroutine[None, None, T]]) -> T:
 
 def _append(workspace: UUID, principal: UUID) -> Append:
     command, stream = uuid4(), uuid4()
-    start = f'{{"task_id":"{stream}","version":1,"position":'
+    start = receipt_start(stream, 1)
     return Append(workspace, principal, command, command, None, (NewEvent(stream, 1, _EVENT),), start)
 
 

@@ -84,7 +84,7 @@ def _requests(api: Server, users: list[User]) -> tuple[list[Request], list[Reque
             ids = []
             for number in range(TASKS_A_USER):
                 answer = connection.send(create, f"{user.principal_id}-{number}")
-                ids.append(msgspec.json.decode(answer.body)["task_id"])
+                ids.append(msgspec.json.decode(answer.body)["stream_id"])
             creations.append(create)
             for task_id in ids[:4]:
                 reads.append(Request("GET", "/api/v1/tasks", user.headers))

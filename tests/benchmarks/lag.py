@@ -106,7 +106,7 @@ class Visibility:
     async def readable(self, receipt: ReceiptBody) -> float:
         """When the task could be read: looked at once, then after each announcement or 20 ms, whichever comes first."""
         deadline = time.perf_counter() + VISIBLE_SECONDS
-        while not await self.is_readable(receipt.task_id):
+        while not await self.is_readable(receipt.stream_id):
             if time.perf_counter() > deadline:
                 raise NotMeasured(f"a task was not visible {VISIBLE_SECONDS:.0f} s after its receipt")
             await asyncio.wait([self.announced(receipt.position)], timeout=LOOK_SECONDS)
@@ -192,7 +192,7 @@ async def _under_load(settings: Settings, api: Server, user: User, rate: float, 
 
 async def _require_readable(visibility: Visibility, receipt: ReceiptBody) -> None:
     await visibility.announced(receipt.position)
-    if not await visibility.is_readable(receipt.task_id):
+    if not await visibility.is_readable(receipt.stream_id):
         raise NotMeasured("a task was announced and could not be read")
 
 

@@ -32,7 +32,7 @@ export async function session(baseUrl: string, email: string): Promise<string> {
     headers: { "Idempotency-Key": "first" },
   });
   if (created.error) throw new Error(created.error.detail);
-  const path = { task_id: created.data.task_id };
+  const path = { task_id: created.data.stream_id };
 
   const listed = await listTasks({ client, query: { status: ["open"], min_position: created.data.position } });
   if (listed.error) throw new Error(listed.error.detail);

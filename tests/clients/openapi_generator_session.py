@@ -32,7 +32,7 @@ def session(host: str, email: str) -> int:
 
     wanted = CreateTask(title="Write the report", priority=Priority.HIGH)
     created = commands.create_task(wanted, idempotency_key="first")
-    task_id: UUID = created.task_id
+    task_id: UUID = created.stream_id
     listed = tasks.list_tasks(status=[Status.OPEN], min_position=created.position)
     further: str | None = listed.next_cursor
     assert further is None

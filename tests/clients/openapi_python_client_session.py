@@ -45,7 +45,7 @@ def session(base_url: str, email: str) -> str:
     wanted = CreateTask(title="Write the report", priority=Priority.HIGH)
     created = create_task.sync(client=client, body=wanted, idempotency_key="first")
     assert isinstance(created, ReceiptBody), created
-    task_id: UUID = created.task_id
+    task_id: UUID = created.stream_id
 
     listed = list_tasks.sync(client=client, status=[Status.OPEN], min_position=created.position)
     assert isinstance(listed, TaskPage), listed

@@ -23,7 +23,7 @@ export async function session(baseUrl: string, email: string): Promise<string> {
     headers,
   });
   if (created.error) throw new Error(created.error.detail);
-  const task_id: string = created.data.task_id;
+  const task_id: string = created.data.stream_id;
 
   const listed = await client.GET("/api/v1/tasks", {
     params: { query: { status: ["open"], min_position: created.data.position } },
@@ -51,7 +51,7 @@ export async function session(baseUrl: string, email: string): Promise<string> {
   });
   if (batch.error) throw new Error(batch.error.detail);
   for (const result of batch.data.results) {
-    if (result.receipt) titles.push(result.receipt.task_id);
+    if (result.receipt) titles.push(result.receipt.stream_id);
     else titles.push(result.problem?.code ?? "neither");
   }
 

@@ -150,7 +150,7 @@ class Client:
         receipt = json.loads(issued.receipt or b"{}")
         self.newest = max(self.newest, receipt["position"])
         if task is None:
-            self.tasks.append(_Task(receipt["task_id"]))
+            self.tasks.append(_Task(receipt["stream_id"]))
         else:
             task.version = receipt["version"]
 

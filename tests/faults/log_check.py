@@ -79,7 +79,7 @@ def _receipt_true(issued: Issued, found: Sequence[tuple[Any, ...]]) -> Iterable[
     receipt = json.loads(issued.receipt or b"{}")
     if found:
         position, stream, version, *_ = found[-1]
-        told = (receipt["position"], receipt["task_id"], receipt["version"])
+        told = (receipt["position"], receipt["stream_id"], receipt["version"])
         if told != (position, stream, version) or found[-1][4] != str(issued.workspace):
             yield f"{issued.key}: the receipt says {told}, the log {(position, stream, version)}"
     if receipt["version"] != issued.version:

@@ -26,7 +26,7 @@ import psycopg
 from domain.task.events import TaskCreated
 from infrastructure.embedded.services import LocalServices
 from infrastructure.log.append_function import append_statement
-from infrastructure.log.codec import SCHEMA_VERSION, encode
+from infrastructure.log.codec import FIRST_VERSION, encode
 from infrastructure.servers.migrate import migrate
 from infrastructure.servers.postgres import connect_sync
 from infrastructure.settings import load_settings
@@ -70,7 +70,7 @@ def append_some(connection: Connection, count: int) -> UUID:
             [stream] * count,
             list(range(1, count + 1)),
             [None] * count,
-            [SCHEMA_VERSION] * count,
+            [FIRST_VERSION] * count,
             [payload.topic] * count,
             [payload.state] * count,
         ),

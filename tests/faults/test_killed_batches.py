@@ -78,4 +78,4 @@ def test_a_batch_that_is_killed_again_and_again_is_completed_once(database_url: 
         assert row == (2 * TASKS + 1, TASKS + 1, 2 * TASKS + 1)
         receipts = [result["receipt"] for result in first.json()["results"] if "receipt" in result]
         stored = log.execute("SELECT originator_id::text, originator_version, notification_id FROM events").fetchall()
-        assert sorted(stored) == sorted((r["task_id"], r["version"], r["position"]) for r in receipts)
+        assert sorted(stored) == sorted((r["stream_id"], r["version"], r["position"]) for r in receipts)

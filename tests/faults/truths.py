@@ -89,7 +89,7 @@ async def _applied(client: Client, number: int) -> tuple[int, str]:
         for path in ASKED.values():
             while not is_ok(await ask(client, f"{path}&min_position={position}")):  # noqa: ASYNC110 - only asking tells
                 await asyncio.sleep(0.02)
-    return position, receipt["task_id"]
+    return position, receipt["stream_id"]
 
 
 async def _only_true_answers(client: Client, position: int, created: str) -> list[str]:
@@ -145,8 +145,8 @@ async def restore(laboratory: Laboratory, seed: int, name: str = "restore", sabo
 
 async def _nothing_lost_is_shown(client: Client, settings: Settings, lost: list[dict[str, Any]]) -> list[str]:
     new = await create(client, "after the restore")
-    paths = [f"/api/v1/tasks/{each['task_id']}" for each in lost[::8]]
-    asked = [*paths, *ASKED.values(), f"/api/v1/tasks/{new['task_id']}"]
+    paths = [f"/api/v1/tasks/{each['stream_id']}" for each in lost[::8]]
+    asked = [*paths, *ASKED.values(), f"/api/v1/tasks/{new['stream_id']}"]
     asked += [f"{path}{'&' if '?' in path else '?'}min_position={new['position']}" for path in asked]
     answers = await asyncio.gather(*(client.get(path, prefer="wait=1") for path in asked))
     head = await asyncio.to_thread(_head, settings)
@@ -155,9 +155,9 @@ async def _nothing_lost_is_shown(client: Client, settings: Settings, lost: list[
         reflects = int(answer.headers.get("x-position", 0))
         if reflects > head:
             violations.append(f"{path}: {answer.status_code} reflects {reflects}, the log ends at {head}")
-        if answer.status_code == 200 and any(each["task_id"] in answer.text for each in lost):
+        if answer.status_code == 200 and any(each["stream_id"] in answer.text for each in lost):
             violations.append(f"{path}: shows what was lost")
-        if "min_position" in path and new["task_id"] in path and answer.status_code == 404:
+        if "min_position" in path and new["stream_id"] in path and answer.status_code == 404:
             violations.append(f"{path}: the task that was just acknowledged is 404 at {reflects}")
     return violations
 

@@ -17,7 +17,7 @@ from infrastructure.log.append_function import append_parameters, append_stateme
 from infrastructure.log.event_store import PostgresEventStore
 from infrastructure.log.hash_chain import ChainedRow
 from infrastructure.log.library_recorder import LogRecorder
-from infrastructure.log.stream_memory import TaskMemory
+from infrastructure.log.stream_memory import StreamMemory
 from infrastructure.servers.postgres import connect_sync, pool
 
 SCHEMA = "log_main"
@@ -103,7 +103,7 @@ def log_connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 @asynccontextmanager
-async def open_store(database_url: str, memory: TaskMemory | None = None) -> AsyncIterator[PostgresEventStore]:
+async def open_store(database_url: str, memory: StreamMemory | None = None) -> AsyncIterator[PostgresEventStore]:
     """A started event store with a small pool."""
     async with pool(database_url, SCHEMA, 4) as reads:
         store = PostgresEventStore(database_url, "main", reads, memory=memory)

@@ -9,6 +9,7 @@ import psycopg
 from domain.task.events import TaskCreated
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.table_store import TableStore
+from projections import DOCUMENTS
 from projections.engine.changes import Change, ChangeReader
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.projector import Projector
@@ -25,6 +26,7 @@ class Recording:
     """Counts every application of every event."""
 
     tables: tuple[str, ...] = ("applications",)
+    follows: frozenset[str] = frozenset({"task"})
 
     def __init__(self, name: str, trouble: Trouble = no_trouble) -> None:
         self.name = name
@@ -65,7 +67,7 @@ def applied(world: World, name: str) -> list[int]:
 
 def run_once(database_url: str, name: str) -> None:
     """What a worker process does: catch up. Entry point of a process of its own."""
-    reader = ChangeReader(PostgresLogSource(database_url, LOG))
+    reader = ChangeReader(PostgresLogSource(database_url, LOG), DOCUMENTS)
     Projector(TableStore(Reconnecting(database_url, SCHEMA, "test"), [Recording(name, dies_of_poison)]), reader).catch_up()
 
 

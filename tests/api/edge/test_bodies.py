@@ -209,13 +209,13 @@ def test_text_that_cannot_be_stored_is_refused_with_its_place(target: Target, es
 def test_an_escaped_backslash_is_no_escape(world: World) -> None:
     answer = Target(world, "create").send(b'{"title": "\\\\u0000 and \\\\ud800"}')
     assert answer.status_code == 201
-    assert world.ada.shown(UUID(answer.json()["task_id"]))["title"] == "\\u0000 and \\ud800"
+    assert world.ada.shown(UUID(answer.json()["stream_id"]))["title"] == "\\u0000 and \\ud800"
 
 
 def test_an_emoji_written_as_two_escapes_is_one_character(world: World) -> None:
     answer = Target(world, "create").send(b'{"title": "\\ud83d\\ude00"}')
     assert answer.status_code == 201
-    assert world.ada.shown(UUID(answer.json()["task_id"]))["title"] == "😀"
+    assert world.ada.shown(UUID(answer.json()["stream_id"]))["title"] == "😀"
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -79,7 +79,7 @@ def test_two_users_may_use_the_same_key(world: World) -> None:
     mine = world.ada.post("/tasks", {"title": "Ship it"}, headers=headers)
     theirs = world.eve.post("/tasks", {"title": "Another thing"}, headers=headers)
     assert (mine.status_code, theirs.status_code) == (201, 201)
-    assert mine.json()["task_id"] != theirs.json()["task_id"]
+    assert mine.json()["stream_id"] != theirs.json()["stream_id"]
 
 
 def test_a_refused_command_leaves_the_key_free(world: World) -> None:

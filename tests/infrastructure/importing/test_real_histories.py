@@ -26,6 +26,7 @@ from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.log.verify import verify_log
 from infrastructure.read_models.table_store import TableStore
 from infrastructure.servers.postgres import connect, log_schema
+from projections import DOCUMENTS
 from projections.engine.changes import ChangeReader
 from projections.engine.projector import Projector
 from projections.flow import Flow, FlowMetrics, flow_metrics
@@ -247,7 +248,7 @@ def _flow(database_url: str, workspace_id: UUID) -> FlowMetrics:
     source = PostgresLogSource(database_url, "main")
     connection = Reconnecting(database_url, log_schema("main"), "taskmaster test")
     try:
-        Projector(TableStore(connection, [Flow()]), ChangeReader(source)).catch_up()
+        Projector(TableStore(connection, [Flow()]), ChangeReader(source, DOCUMENTS)).catch_up()
     finally:
         source.close()
         connection.close()

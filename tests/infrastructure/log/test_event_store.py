@@ -12,12 +12,13 @@ import msgspec
 import psycopg
 import pytest
 
-from application.log import LoadedTask, LogUnavailable, NewEvent
+from application.log import Loaded, LogUnavailable, NewEvent
+from domain.task.aggregate import TASK
 from domain.task.events import TaskCreated, TaskRenamed
 from domain.task.rules import Task
 from infrastructure.embedded.services import LocalServices
 from infrastructure.log.event_store import PostgresEventStore
-from infrastructure.log.stream_memory import TaskMemory, size_of
+from infrastructure.log.stream_memory import StreamMemory, size_of
 from infrastructure.log.time_travel import ANY_VERSION, Moment, task_as_of
 from infrastructure.servers.postgres import connect
 from projections.engine.changes import Change
@@ -92,7 +93,7 @@ async def snapshot(store: PostgresEventStore, log: psycopg.Connection[Any], task
     before: TaskDocument | None = None
     for record in await store.events_of(task):
         after = fold(before, record)
-        changes.append(Change(record, before, after))
+        changes.append(Change(record, before, after, "task"))
         before = after
     TaskSnapshots().apply(log, changes)
 
@@ -275,42 +276,42 @@ class TestReading:
             services.start_postgres()
 
 
-SMALL = LoadedTask(Task(title="Ship it"), 1, 1, WORKSPACE, THEN)
+SMALL = Loaded(TASK, Task(title="Ship it"), 1, 1, WORKSPACE, THEN)
 
 
 class TestCache:
     async def test_an_older_state_does_not_replace_a_newer_one(self, store: PostgresEventStore) -> None:
         (task,) = streams(1)
-        newer = LoadedTask(Task(title="b"), 2, 2, WORKSPACE, THEN)
+        newer = Loaded(TASK, Task(title="b"), 2, 2, WORKSPACE, THEN)
         store.remember(task, newer)
-        store.remember(task, LoadedTask(Task(title="a"), 1, 1, WORKSPACE, THEN))
+        store.remember(task, Loaded(TASK, Task(title="a"), 1, 1, WORKSPACE, THEN))
         assert store.recall(task) == newer
 
     async def test_a_load_replaces_what_the_log_does_not_know(self, store: PostgresEventStore) -> None:
         (task,) = streams(1)
         await store.append(an_append(created(task)))
-        store.remember(task, LoadedTask(Task(title="from a log that was lost"), 9, 9, WORKSPACE, THEN))
-        loaded = await store.load(task)
+        store.remember(task, Loaded(TASK, Task(title="from a log that was lost"), 9, 9, WORKSPACE, THEN))
+        loaded = await store.load(TASK, task)
         assert loaded is not None
         assert store.recall(task) == loaded
         assert loaded.version == 1
 
     async def test_it_is_bounded_in_bytes_whether_tasks_are_loaded_or_remembered(self, database_url: str) -> None:
         tasks = streams(8)
-        memory = TaskMemory(3 * size_of(SMALL))
+        memory = StreamMemory(3 * size_of(SMALL))
         async with open_store(database_url, memory) as store:
             await store.append(an_append(*(NewEvent(task, 1, TaskCreated("Ship it")) for task in tasks)))
             for task in tasks[:6]:
-                await store.load(task)
+                await store.load(TASK, task)
             assert [task for task in tasks if store.recall(task)] == tasks[3:6]
             for task in tasks[6:]:
                 store.remember(task, SMALL)
             assert [task for task in tasks if store.recall(task)] == tasks[5:]
-            large = msgspec.structs.replace(SMALL, task=Task(title="Ship it", description="\U0001f6a2" * 100), version=2)
+            large = msgspec.structs.replace(SMALL, state=Task(title="Ship it", description="\U0001f6a2" * 100), version=2)
             store.remember(tasks[7], large)
             assert [task for task in tasks if store.recall(task)] == tasks[6:]
             assert memory.bytes == size_of(SMALL) + size_of(large)
-            store.remember(tasks[6], msgspec.structs.replace(large, task=Task(description="x" * 100_000)))
+            store.remember(tasks[6], msgspec.structs.replace(large, state=Task(description="x" * 100_000)))
             assert (store.recall(tasks[6]), memory.bytes) == (None, 0)
 
     @pytest.mark.parametrize(
@@ -323,18 +324,19 @@ class TestCache:
         ids=["small", "wide", "many"],
     )
     def test_the_size_of_a_task_is_near_what_it_takes(self, task: Task) -> None:
-        stored = msgspec.json.encode(LoadedTask(task, 1, 1, WORKSPACE, THEN))
-        decode = msgspec.json.Decoder(LoadedTask).decode
-        memory = TaskMemory(2**40)
+        stored = msgspec.json.encode((task, uuid4(), THEN))
+        decode = msgspec.json.Decoder(tuple[Task, UUID, datetime]).decode
+        memory = StreamMemory(2**40)
         tracemalloc.start()
         for stream in streams(100):
-            memory.remember(stream, decode(stored))
+            state, workspace, then = decode(stored)
+            memory.remember(stream, Loaded(TASK, state, 1, 1, workspace, then))
         taken = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
         assert 0.8 < memory.bytes / taken < 1.6
 
     async def test_what_was_recalled_lately_stays_longest(self, database_url: str) -> None:
-        async with open_store(database_url, TaskMemory(2 * size_of(SMALL))) as store:
+        async with open_store(database_url, StreamMemory(2 * size_of(SMALL))) as store:
             first, second, third = streams(3)
             for task in (first, second):
                 store.remember(task, SMALL)
@@ -346,7 +348,7 @@ class TestCache:
         (task,) = streams(1)
         async with PostgresProxy(database_url) as proxy, open_store(proxy.url) as store:
             await store.append(an_append(created(task)))
-            await store.load(task)
+            await store.load(TASK, task)
             proxy.cut_all()
             await store.append(an_append(renamed(task, 2)))
             assert store.recall(task) is None

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from application.log import Append, Appended, EventStore, IdempotencyMismatch, NewEvent, VersionConflict
+from domain.task.aggregate import TASK
 from domain.task.events import TaskCreated, TaskPrioritySet, TaskRenamed
 from domain.task.rules import Task
 from tests.in_memory_event_store import InMemoryEventStore
@@ -45,16 +46,16 @@ async def outcomes(store: EventStore, *appends: Append) -> list[Appended | BaseE
 
 class TestLoad:
     async def test_an_unknown_stream_is_none(self, store: EventStore) -> None:
-        assert await store.load(streams(1)[0]) is None
+        assert await store.load(TASK, streams(1)[0]) is None
 
     async def test_a_task_is_folded_from_its_events(self, store: EventStore) -> None:
         task, other = streams(2)
         await store.append(an_append(created(task)))
         await store.append(an_append(created(other)))
         last = await store.append(an_append(renamed(task, 2)))
-        loaded = await store.load(task)
+        loaded = await store.load(TASK, task)
         assert loaded is not None
-        assert loaded.task == Task(title="Sail it")
+        assert loaded.state == Task(title="Sail it")
         assert (loaded.version, loaded.position, loaded.workspace_id) == (2, 3, WORKSPACE)
         assert loaded.happened_at == last.recorded_at
 
@@ -62,7 +63,7 @@ class TestLoad:
         (task,) = streams(1)
         then = datetime(2019, 5, 4, 3, 2, 1, 123456, UTC)
         await store.append(an_append(NewEvent(task, 1, TaskCreated("Old"), then)))
-        loaded = await store.load(task)
+        loaded = await store.load(TASK, task)
         assert loaded is not None
         assert loaded.happened_at == then
 
@@ -70,7 +71,7 @@ class TestLoad:
         (task,) = streams(1)
         await store.append(an_append(created(task)))
         assert store.recall(task) is None
-        loaded = await store.load(task)
+        loaded = await store.load(TASK, task)
         assert store.recall(task) == loaded
 
 
@@ -79,10 +80,10 @@ class TestTouchedSince:
         task, other = streams(2)
         await store.append(an_append(created(task), renamed(task, 2)))
         await store.append(an_append(NewEvent(task, 3, TaskPrioritySet("high")), created(other)))
-        assert await store.touched_since(task, 1) == {"title", "priority"}
-        assert await store.touched_since(task, 2) == {"priority"}
-        assert await store.touched_since(task, 3) == frozenset()
-        assert await store.touched_since(task, 9) == frozenset()
+        assert await store.touched_since(TASK, task, 1) == {"title", "priority"}
+        assert await store.touched_since(TASK, task, 2) == {"priority"}
+        assert await store.touched_since(TASK, task, 3) == frozenset()
+        assert await store.touched_since(TASK, task, 9) == frozenset()
 
 
 class TestAppend:
@@ -101,7 +102,7 @@ class TestAppend:
         await store.append(an_append(created(task)))
         with pytest.raises(VersionConflict):
             await store.append(an_append(created(other), renamed(task, version)))
-        assert await store.load(other) is None
+        assert await store.load(TASK, other) is None
         assert (await store.append(an_append(created(other)))).position == 2
 
     async def test_sent_again_it_is_answered_as_before(self, store: EventStore) -> None:
@@ -131,7 +132,7 @@ class TestIdempotency:
         original = await store.append(an_append(created(first), idempotency=key("k")))
         again = await store.append(an_append(created(second), idempotency=key("k")))
         assert (again.receipt, again.position, again.replayed) == (original.receipt, 1, True)
-        assert await store.load(second) is None
+        assert await store.load(TASK, second) is None
 
     async def test_a_key_for_another_request_is_a_mismatch(self, store: EventStore) -> None:
         first, second = streams(2)
@@ -178,9 +179,9 @@ class TestFindReceipt:
 async def test_a_stored_payload_is_the_one_that_was_sent(store: EventStore) -> None:
     (task,) = streams(1)
     await store.append(an_append(created(task, "naïve ✓ 漢字"), NewEvent(task, 2, TaskRenamed("a", reason="b"))))
-    loaded = await store.load(task)
+    loaded = await store.load(TASK, task)
     assert loaded is not None
-    assert loaded.task.title == "a"
+    assert loaded.state.title == "a"
 
 
 class TestReceiptsByKey:

@@ -30,9 +30,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from domain.task.events import TaskCreated, TaskEvent, TaskRenamed
 from domain.task.rules import Task
-from infrastructure.log.codec import SCHEMA_VERSION, decode, encode
+from infrastructure.log.codec import FIRST_VERSION, decode, encode
 from infrastructure.log.library_recorder import LogRecorder
 from infrastructure.log.source import PostgresLogSource
+from projections.task.snapshots import TASK_DOCUMENTS
 from tests.infrastructure.log_under_test import (
     SCHEMA,
     an_append,
@@ -159,7 +160,7 @@ class TaskMapper(Mapper[UUID]):
         return StoredEvent(domain_event.originator_id, domain_event.originator_version, payload.topic, payload.state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> TaskHappened:
-        event = decode(stored_event.topic, SCHEMA_VERSION, stored_event.state)
+        event = decode(stored_event.topic, FIRST_VERSION, stored_event.state)
         assert isinstance(stored_event.originator_id, UUID)
         return TaskHappened(stored_event.originator_id, stored_event.originator_version, event)
 
@@ -202,7 +203,7 @@ class TestApplicationsOfTheLibrary:
         source = PostgresLogSource(database_url, "main")
         try:
             first, second = source.events_after(0, 10)
-            document = source.documents_at({task: 2})[task]
+            document = source.documents_at(TASK_DOCUMENTS, {task: 2})[task]
         finally:
             source.close()
         assert (first.event, second.event) == (TaskCreated("Ship it"), TaskRenamed("Sail it"))

@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-import infrastructure.log.codec
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.places import Place
 from infrastructure.read_models.projecting import LogProjecting
@@ -26,6 +25,7 @@ from tests.generated_history import append_history
 from tests.infrastructure.processes_under_test import started, wait_until
 from tests.infrastructure.reading_world import open_reading
 from tests.log_world import HOME, LOG, SCHEMA, World, number
+from tests.older_release import forget
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_a_rebuild_goes_as_far_as_this_release_can_read(
     world.record(number(1), TaskCreated("A"))
     world.record(number(1), TaskRenamed("B"))
     with monkeypatch.context() as older:
-        older.setattr(infrastructure.log.codec, "TOPICS", infrastructure.log.codec.TOPICS - {"task.renamed"})
+        forget(older, TaskRenamed)
         projecting.sweep()
         world.redis.flushdb()
         projecting.sweep()
@@ -208,7 +208,7 @@ def test_a_rebuild_never_goes_back_behind_a_newer_release(
     world.record(number(1), TaskRenamed("B"))
     projecting.sweep()
     served = world.table_dump()
-    monkeypatch.setattr(infrastructure.log.codec, "TOPICS", infrastructure.log.codec.TOPICS - {"task.renamed"})
+    forget(monkeypatch, TaskRenamed)
     with pytest.raises(Hold):
         rebuild(world.database_url, world.redis_url, LOG, "task_list")
     assert world.position("task_list") == 2

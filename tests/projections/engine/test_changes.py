@@ -6,20 +6,21 @@ import pytest
 import projections.engine.changes
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.source import PostgresLogSource
+from projections import DOCUMENTS
 from projections.engine.changes import Change, ChangeReader, Entry, ForeignEvent
-from projections.task.document import TaskDocument, TaskRecord, fold
+from projections.task.document import TaskChange, TaskDocument, TaskRecord, fold
 from tests.generated_history import append_history
 from tests.log_world import World, number
 
 
-def plainly(world: World) -> list[Change]:
+def plainly(world: World) -> list[TaskChange]:
     """All changes by the plain fold, without any reader."""
     documents: dict[object, TaskDocument] = {}
     changes = []
     for record in world.records():
         before = documents.get(record.stream_id)
         documents[record.stream_id] = fold(before, record)
-        changes.append(Change(record, before, documents[record.stream_id]))
+        changes.append(Change(record, before, documents[record.stream_id], "task"))
     return changes
 
 
@@ -46,18 +47,18 @@ class CountingSource(PostgresLogSource):
 def counting(world: World) -> tuple[ChangeReader, CountingSource]:
     source = world.keep(CountingSource(world.database_url, "main"))
     source.asked = []
-    return ChangeReader(source), source
+    return ChangeReader(source, DOCUMENTS), source
 
 
 def test_a_reader_folds_like_the_plain_fold_in_steps_of_any_size(world: World) -> None:
     head = append_history(world, seed=3, commands=300)
     for limit in (1, 7, 1000):
-        assert read_on(ChangeReader(world.source()), 0, limit, head) == plainly(world)
+        assert read_on(ChangeReader(world.source(), DOCUMENTS), 0, limit, head) == plainly(world)
 
 
 def test_readers_at_several_places_share_one_reader_without_gaps(world: World) -> None:
     head = append_history(world, seed=4, commands=300)
-    reader, expected = ChangeReader(world.source()), plainly(world)
+    reader, expected = ChangeReader(world.source(), DOCUMENTS), plainly(world)
     places = {"a": 0, "b": 0, "c": head // 2}
     step = {"a": 50, "b": 3, "c": 20}
     while any(place < head for place in places.values()):
@@ -85,7 +86,7 @@ def test_evicted_tasks_are_recovered_from_log_and_snapshots(world: World, monkey
     assert world.table_dump(["task_snapshots"])["task_snapshots"]
     monkeypatch.setattr(projections.engine.changes, "KEPT_DOCUMENTS", 2)
     monkeypatch.setattr(projections.engine.changes, "KEPT_CHANGES", 5)
-    reader = ChangeReader(world.source())
+    reader = ChangeReader(world.source(), DOCUMENTS)
     assert read_on(reader, 0, 3, head) == plainly(world)
     assert len(reader._documents) <= 2
     assert len(reader._recent) <= 5
@@ -95,12 +96,12 @@ def test_a_reader_that_starts_late_knows_what_was_before(world: World) -> None:
     head = append_history(world, seed=6, commands=200)
     expected = plainly(world)
     for start in (1, head // 3, head - 1):
-        assert read_on(ChangeReader(world.source()), start, 20, head) == expected[start:]
+        assert read_on(ChangeReader(world.source(), DOCUMENTS), start, 20, head) == expected[start:]
 
 
 def test_going_back_does_not_use_later_states(world: World) -> None:
     world.record(number(1), TaskCreated("1"), TaskRenamed("2"), TaskRenamed("3"), TaskRenamed("4"))
-    reader = ChangeReader(world.source())
+    reader = ChangeReader(world.source(), DOCUMENTS)
     reader.after(2, 2)
     assert reader.after(1, 1) == plainly(world)[1:2]
     assert reader.after(3, 1) == plainly(world)[3:]
@@ -123,7 +124,7 @@ def test_a_lost_connection_makes_it_forget(world: World) -> None:
 
 def test_hashes_are_those_of_the_log(world: World) -> None:
     world.record(number(1), TaskCreated("1"), TaskRenamed("2"))
-    reader = ChangeReader(world.source())
+    reader = ChangeReader(world.source(), DOCUMENTS)
     records = world.records()
     assert reader.hash_at(1) == records[0].hash
     reader.after(0, 10)

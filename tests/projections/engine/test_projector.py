@@ -4,7 +4,6 @@ import threading
 
 import pytest
 
-import infrastructure.log.codec
 import infrastructure.read_models.table_store
 from domain.task.events import TaskRenamed
 from infrastructure.log.source import Reconnecting
@@ -13,6 +12,7 @@ from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Hold, Incomplete, Moved
 from projections.engine.projector import Projector
 from tests.log_world import SCHEMA, World, number
+from tests.older_release import forget
 from tests.projections.recording import Recording, applied, checkpoint, poisoned, prepare, tasks
 
 
@@ -137,7 +137,7 @@ def test_an_unknown_event_type_holds_until_a_release_knows_it(world: World, monk
     tasks(world, 3)
     world.record(number(1), TaskRenamed("new"))
     tasks(world, 2, 10)
-    monkeypatch.setattr(infrastructure.log.codec, "TOPICS", infrastructure.log.codec.TOPICS - {"task.renamed"})
+    forget(monkeypatch, TaskRenamed)
     projector = world.tables([Recording("one")])
     assert "task.renamed" in _holding(world, projector)
     assert "task.renamed" in _holding(world, projector)

@@ -8,23 +8,24 @@ import msgspec
 import psycopg
 import pytest
 
-import infrastructure.log.codec
 import infrastructure.log.source
 import projections.engine.changes
 import projections.task.history
 from domain.task.events import TaskCompleted, TaskCreated, TaskRenamed
 from infrastructure.cli.projection_operations import read_status
-from infrastructure.log.codec import SCHEMA_VERSION
+from infrastructure.log.codec import FIRST_VERSION
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.settings import Settings
-from projections import ALL, HOT, TABLES
+from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import Change, ChangeReader
 from projections.engine.port import Hold
 from projections.engine.projector import Projector
 from projections.tables.bounds import Room
+from projections.task.document import document_size
 from projections.task.history import HistoryEntry, changes_after
 from projections.task.list import get_task
 from tests.log_world import HOME, LOG, World, number
+from tests.older_release import forget
 from tests.projections.recording import Recording, applied, checkpoint, prepare, tasks
 
 
@@ -72,7 +73,7 @@ def test_an_event_of_a_newer_release_holds_only_those_that_have_come_to_it(
     tasks(world, 5)
     world.tables([Recording("ahead")]).catch_up()
     world.record(number(1), TaskRenamed("new"))
-    monkeypatch.setattr(infrastructure.log.codec, "TOPICS", infrastructure.log.codec.TOPICS - {"task.renamed"})
+    forget(monkeypatch, TaskRenamed)
     projector = world.tables([Recording("ahead"), Recording("behind")])
     with pytest.raises(Hold):
         projector.catch_up()
@@ -152,7 +153,7 @@ def foreign(world: World, topic: str = "bank.accounts:Account.Opened", stream: U
         "ARRAY[%(id)s::uuid], ARRAY[NULL::uuid], ARRAY[NULL], ARRAY[NULL::bytea], ARRAY[''], ARRAY[1], "
         "ARRAY[%(stream)s::uuid], ARRAY[1::bigint], ARRAY[NULL::timestamptz], ARRAY[%(version)s], ARRAY[%(topic)s], "
         "ARRAY['{\"balance\": 1}'::bytea])",
-        {"id": uuid4(), "stream": stream or uuid4(), "version": SCHEMA_VERSION, "topic": topic},
+        {"id": uuid4(), "stream": stream or uuid4(), "version": FIRST_VERSION, "topic": topic},
     ).fetchone()
     assert row
     return int(row[0][0])
@@ -284,7 +285,7 @@ def test_what_a_reader_keeps_is_bounded_in_bytes(world: World) -> None:
     text = "\N{GRINNING FACE}" * 16_000
     for n in range(1, 61):
         world.record(number(n), TaskCreated("T", text))
-    reader = ChangeReader(world.source(), kept_bytes=1_000_000)
+    reader = ChangeReader(world.source(), DOCUMENTS, kept_bytes=1_000_000)
     place = 0
     while batch := reader.after(place, 7):
         place = batch[-1].record.position
@@ -295,8 +296,8 @@ def test_what_a_reader_keeps_is_bounded_in_bytes(world: World) -> None:
     assert isinstance(last, Change)
     assert last.before is not None
     assert last.before.task.description == text
-    assert reader._document_bytes == sum(map(projections.engine.changes._document_size, reader._documents.values()))
-    assert reader._recent_bytes == sum(map(projections.engine.changes._entry_size, reader._recent))
+    assert reader._document_bytes == sum(document_size(document) for document, _ in reader._documents.values())
+    assert reader._recent_bytes == sum(map(reader._entry_size, reader._recent))
 
 
 def test_a_batch_is_bounded_in_bytes_and_nothing_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,7 +305,7 @@ def test_a_batch_is_bounded_in_bytes_and_nothing_is_left_out(world: World, monke
     prepare(world, "one")
     for n in range(1, 21):
         world.record(number(n), TaskCreated("T", "x" * 30_000))
-    projector = Projector(world.tables([Recording("one")])._store, ChangeReader(world.source()))
+    projector = Projector(world.tables([Recording("one")])._store, ChangeReader(world.source(), DOCUMENTS))
     assert 1 <= projector.advance() <= 4
     projector.catch_up()
     assert applied(world, "one") == list(range(1, 21))

@@ -6,7 +6,7 @@ import msgspec
 
 from domain.task.events import TaskActivityLogged, TaskCompleted, TaskCreated, TaskLabelAdded, TaskReopened, TaskStarted
 from projections.task.document import TaskDocument
-from projections.task.snapshots import LAYOUT, latest_snapshot, snapshots_before
+from projections.task.snapshots import LAYOUT, TASK_DOCUMENTS, latest_snapshot, snapshots_before
 from tests.log_world import World, number
 
 LONG = number(1)
@@ -52,5 +52,5 @@ def test_documents_recovered_with_and_without_snapshots_are_the_same(world: Worl
     lived(world, SHORT, 42)
     world.project()
     wanted = {LONG: 310, SHORT: 42}
-    with_snapshots = world.source().documents_at(wanted)
+    with_snapshots = world.source().documents_at(TASK_DOCUMENTS, wanted)
     assert with_snapshots == {LONG: world.folded(LONG, 310), SHORT: world.folded(SHORT, 42)}

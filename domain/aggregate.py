@@ -1,0 +1,41 @@
+"""What an aggregate is: everything that the layers above need to know about one kind of stream, as a value."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import msgspec
+
+from domain.errors import DomainError
+
+S = TypeVar("S")
+E = TypeVar("E", bound=msgspec.Struct)
+C = TypeVar("C", bound=msgspec.Struct)
+
+
+class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
+    """One kind of stream: its state S, its events E, its commands C, and the rules between them.
+
+    - `name`: the first word of the wire tags of its events, by which a stream is known to be of this kind.
+    - `decide(state, command, now)`: the events that the command leads to, or a DomainError; None is the state of no stream.
+    - `evolve(state, event)`: the state after the event; never raises.
+    - `creates`: the commands that begin a stream. `missing` and `exists` make the refusals of a stream that is not there and
+      of one that is: always in the same words, so that nobody learns from them whose it is.
+    - `touched` by kind of event, and `command_fields`: the fields that it changes or means to change; `fields` are all of them.
+    - `state_size`: what a state takes in memory beyond its fixed parts, in bytes, about.
+    - `schema_versions`: of the payloads written now, for the kinds of event whose payload is not of version 1 any more.
+    """
+
+    name: str
+    events: frozenset[type[E]]
+    commands: frozenset[type[C]]
+    decide: Callable[[S | None, C, datetime], tuple[E, ...]]
+    evolve: Callable[[S | None, E], S]
+    creates: frozenset[type[C]]
+    missing: Callable[[], DomainError]
+    exists: Callable[[], DomainError]
+    fields: frozenset[str]
+    touched: Mapping[type[E], frozenset[str]]
+    command_fields: Callable[[C], frozenset[str]]
+    state_size: Callable[[S], int]
+    schema_versions: Mapping[type[E], int] = {}

@@ -1,0 +1,63 @@
+"""What the engine knows of an aggregate's documents: how they are folded, how large they are, where older ones are found."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from domain.aggregate import Aggregate
+from domain.envelope import RecordedEvent
+
+
+class Document(Protocol):
+    """A stream as readers see it after its event `version`, which is the log's event `position`."""
+
+    @property
+    def id(self) -> UUID:
+        """The stream."""
+
+    @property
+    def workspace_id(self) -> UUID:
+        """Whose it is."""
+
+    @property
+    def version(self) -> int:
+        """Its version."""
+
+    @property
+    def position(self) -> int:
+        """The position of that version's event."""
+
+    @property
+    def happened_at(self) -> datetime:
+        """When that event happened."""
+
+
+D = TypeVar("D", bound=Document)
+
+
+class Snapshots(Protocol[D]):
+    """Where documents of earlier versions are found, so that a fold need not begin at the first event."""
+
+    async def latest(self, connection: psycopg.AsyncConnection[Any], stream_id: UUID, version: int) -> D | None:
+        """The stream's newest document that is not after `version`; None where there is none."""
+
+    def before(self, connection: psycopg.Connection[Any], versions: dict[UUID, int]) -> dict[UUID, D]:
+        """For each stream its newest document not after the given version, where there is one."""
+
+
+class Documents(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
+    """The documents of one aggregate.
+
+    `fold` is the step from one event to the next document and never raises; `state` is the aggregate's own state in it; `size`
+    is what it takes in memory, in bytes, about.
+    """
+
+    aggregate: Aggregate[Any, Any, Any]
+    fold: Callable[[D | None, RecordedEvent[Any]], D]
+    state: Callable[[D], Any]
+    size: Callable[[D], int]
+    snapshots: Snapshots[D] | None = None
