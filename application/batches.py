@@ -106,7 +106,7 @@ class BatchHandler(Generic[S, E, C]):
         key = context.idempotency
         if key is None:
             return await self._store.head(), {}
-        begun = await self._store.append(_without_events(context, f'{{"commands":{count},"position":', key))
+        begun = await self._store.append(_without_events(context, f'{{"commands":{count}', key))
         if not begun.replayed:
             return begun.position, {}
         numbers = {_key_of(key, number).key: number for number in range(count)}
@@ -186,14 +186,14 @@ def _key_of(key: IdempotencyKey, number: int) -> IdempotencyKey:
 def _without_events(context: CommandContext, receipt_start: str, key: IdempotencyKey) -> Append:
     principal = context.principal
     return Append(
-        principal.workspace_id,
-        principal.principal_id,
-        context.command_id,
-        context.correlation_id,
-        context.causation_id,
-        (),
-        receipt_start,
-        key,
+        workspace_id=principal.workspace_id,
+        principal_id=principal.principal_id,
+        command_id=context.command_id,
+        correlation_id=context.correlation_id,
+        causation_id=context.causation_id,
+        events=(),
+        receipt_start=receipt_start,
+        idempotency=key,
     )
 
 

@@ -15,6 +15,7 @@ from application.authorization import authorize
 from application.log import (
     Append,
     Appended,
+    ConditionViolated,
     EventStore,
     IdempotencyKey,
     Loaded,
@@ -135,7 +136,7 @@ class CommandHandler(Generic[S, E, C]):
         return replace(receipt, created=asked.creates) if receipt.replayed else receipt
 
     async def _handle(self, asked: "_Asked[S, C]") -> Receipt:
-        with suppress(VersionConflict):
+        with suppress(VersionConflict, ConditionViolated):
             receipt = await self._decided_on_memory(asked)
             return receipt or await self._decided_on_log(asked)
         # Commands of this process that met on one stream go on one by one: at once, each success would make
@@ -147,7 +148,7 @@ class CommandHandler(Generic[S, E, C]):
             raise Contention from None
         try:
             for _ in range(MOST_ATTEMPTS - 1):
-                with suppress(VersionConflict):
+                with suppress(VersionConflict, ConditionViolated):
                     return await self._decided_on_log(asked)
         finally:
             turn.release()
@@ -213,16 +214,16 @@ class CommandHandler(Generic[S, E, C]):
         principal = context.principal
         appended = await self._store.append(
             Append(
-                principal.workspace_id,
-                principal.principal_id,
-                context.command_id,
-                context.correlation_id,
-                context.causation_id,
-                tuple(
+                workspace_id=principal.workspace_id,
+                principal_id=principal.principal_id,
+                command_id=context.command_id,
+                correlation_id=context.correlation_id,
+                causation_id=context.causation_id,
+                events=tuple(
                     NewEvent(stream_id, before + number, event, context.effective_at) for number, event in enumerate(events, 1)
                 ),
-                start,
-                context.idempotency,
+                receipt_start=start,
+                idempotency=context.idempotency,
             )
         )
         if appended.replayed and context.idempotency:

@@ -10,17 +10,23 @@ import msgspec
 from application.identity.records import Account, NewSession, NewUser, Profile, Rotation, Session
 from application.principal import Principal
 from domain.aggregate import Aggregate
+from domain.boundaries import Boundary, Seen
 
+B = TypeVar("B")
 S = TypeVar("S")
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event to append: its stream, the version that it shall have there, and its payload."""
+    """One event to append: its stream, the version that it shall have there, and its payload.
+
+    `scope` asks the log for the next number of that scope, which becomes part of the event.
+    """
 
     stream_id: UUID
     version: int
     event: msgspec.Struct
     effective_at: datetime | None = None
+    scope: UUID | None = None
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
@@ -30,11 +36,19 @@ class IdempotencyKey(msgspec.Struct, frozen=True, gc=False):
     request_hash: bytes
 
 
-class Append(msgspec.Struct, frozen=True, gc=False):
-    """A request to the log: all these events or none, each exactly at its version.
+class Condition(msgspec.Struct, frozen=True, gc=False):
+    """What a decision rested on: the last event with this tag is at position `at`, or there is none and `at` is 0."""
 
-    `receipt_start` is the receipt's JSON up to the position, which only the log knows. With an idempotency key, `events`
-    may be empty: the receipt of a command that changed nothing is remembered as well.
+    tag: str
+    at: int
+
+
+class Append(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A request to the log: all these events or none, each exactly at its version and only where the conditions hold.
+
+    `receipt_start` is the receipt's JSON up to what only the log knows: number, hash and position. With an idempotency key,
+    `events` may be empty: the receipt of a command that changed nothing is remembered as well. `authority` is the position of
+    the newest event by which the principal was permitted to do this, 0 for none.
     """
 
     workspace_id: UUID
@@ -45,18 +59,23 @@ class Append(msgspec.Struct, frozen=True, gc=False):
     events: tuple[NewEvent, ...]
     receipt_start: str
     idempotency: IdempotencyKey | None = None
+    conditions: tuple[Condition, ...] = ()
+    authority: int = 0
 
 
 class Appended(msgspec.Struct, frozen=True, gc=False):
     """The log's answer: the position of the append's last event, and its receipt as it is to be sent.
 
-    `replayed` says that nothing was written now: the key or the very events had been there before.
+    `replayed` says that nothing was written now: the key or the very events had been there before. `hash` is that of the last
+    event, empty where there was none; `number` the last that the log gave in this append.
     """
 
     position: int
     recorded_at: datetime
     receipt: bytes
     replayed: bool
+    hash: bytes = b""
+    number: int | None = None
 
 
 class Loaded(msgspec.Struct, Generic[S], frozen=True, gc=False):
@@ -75,6 +94,10 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True, gc=False):
 
 class VersionConflict(Exception):
     """A stream was not at the version that an append expected; nothing of the append was written."""
+
+
+class ConditionViolated(Exception):
+    """A boundary had another event than the last one that an append's decision rested on; nothing of the append was written."""
 
 
 class IdempotencyMismatch(Exception):
@@ -109,8 +132,17 @@ class EventStore(Protocol):
     async def head(self) -> int:
         """The newest position, 0 for an empty log."""
 
+    def recall_boundary(self, boundary: Boundary[B]) -> Seen[B] | None:
+        """The boundary as this process last knew it; may be out of date, and None says nothing."""
+
+    def remember_boundary(self, boundary: Boundary[B], seen: Seen[B]) -> None:
+        """Keep what an accepted append has just proved."""
+
+    async def load_boundary(self, boundary: Boundary[B], seen: Seen[B] | None = None) -> Seen[B]:
+        """The boundary as the log has it: what comes after `seen` is read and folded onto it. It is remembered."""
+
     async def append(self, append: Append) -> Appended:
-        """Store the append durably; raises VersionConflict, IdempotencyMismatch or LogUnavailable."""
+        """Store the append durably; raises VersionConflict, ConditionViolated, IdempotencyMismatch or LogUnavailable."""
 
 
 class AccountStore(Protocol):

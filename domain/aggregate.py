@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from domain.envelope import Erased
 from domain.errors import DomainError
 
 S = TypeVar("S")
@@ -18,7 +19,7 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
 
     - `name`: the first word of the wire tags of its events, by which a stream is known to be of this kind.
     - `decide(state, command, now)`: the events that the command leads to, or a DomainError; None is the state of no stream.
-    - `evolve(state, event)`: the state after the event; never raises.
+    - `evolve(state, event)`: the state after the event; never raises. An erased one changes nothing, and begins a blank state.
     - `creates`: the commands that begin a stream. `missing` and `exists` make the refusals of a stream that is not there and
       of one that is: always in the same words, so that nobody learns from them whose it is.
     - `touched` by kind of event, and `command_fields`: the fields that it changes or means to change; `fields` are all of them.
@@ -30,7 +31,7 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
     events: frozenset[type[E]]
     commands: frozenset[type[C]]
     decide: Callable[[S | None, C, datetime], tuple[E, ...]]
-    evolve: Callable[[S | None, E], S]
+    evolve: Callable[[S | None, E | Erased], S]
     creates: frozenset[type[C]]
     missing: Callable[[], DomainError]
     exists: Callable[[], DomainError]

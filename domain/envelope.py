@@ -9,11 +9,28 @@ import msgspec
 E = TypeVar("E")
 
 
-class RecordedEvent(msgspec.Struct, Generic[E], frozen=True, gc=False):
+class Erased(msgspec.Struct, frozen=True, gc=False):
+    """In the place of a payload that was erased. Its type is all that is known of it, so folding passes over it."""
+
+    topic: str
+
+    @property
+    def reason(self) -> None:
+        """Nobody knows any more why."""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What else was known of it is gone as well."""
+        return {}
+
+
+class RecordedEvent(msgspec.Struct, Generic[E], frozen=True, gc=False, kw_only=True):
     """One event as the log holds it.
 
     `position` is its place in the log (1, 2, 3, … without gaps), `version` its place in its stream (from 1).
     `effective_at` is set only for imported history: when it really happened. Times are aware UTC, in microseconds.
+    `epoch` is the log's when it was appended, `authority` the position of the event by which its principal was permitted to
+    do it (0 for none), `number` the one that the log gave it in `scope`.
     """
 
     position: int
@@ -26,8 +43,12 @@ class RecordedEvent(msgspec.Struct, Generic[E], frozen=True, gc=False):
     command_id: UUID
     correlation_id: UUID
     causation_id: UUID | None
-    event: E
+    event: E | Erased
     hash: bytes = b""
+    epoch: int = 1
+    authority: int = 0
+    scope: UUID | None = None
+    number: int | None = None
 
     @property
     def happened_at(self) -> datetime:

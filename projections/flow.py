@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 
+from domain.envelope import Erased
 from domain.task.aggregate import TASK
 from domain.task.events import (
     TaskActivityLogged,
@@ -124,7 +125,7 @@ def _write_completions(connection: psycopg.Connection[Any], documents: Sequence[
         )
 
 
-def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one line an entry
+def _counted(event: TaskEvent | Erased) -> str | None:  # noqa: PLR0911 - one table, one line an entry
     match event:
         case TaskCreated():
             return "created"
@@ -149,6 +150,7 @@ def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one 
             | TaskLabelAdded()
             | TaskLabelRemoved()
             | TaskStopped()
+            | Erased()
             | TaskRestored()
             | TaskActivityLogged()
         ):

@@ -256,7 +256,15 @@ class User:
         """Write a history straight into the log, whether or not today's rules allow it."""
         stream = task_id or uuid4()
         news = tuple(NewEvent(stream, after + number, event, effective_at) for number, event in enumerate(events, 1))
-        append = Append(self.workspace_id, self.principal_id, uuid4(), uuid4(), None, news, '{"position":')
+        append = Append(
+            workspace_id=self.workspace_id,
+            principal_id=self.principal_id,
+            command_id=uuid4(),
+            correlation_id=uuid4(),
+            causation_id=None,
+            events=news,
+            receipt_start="{",
+        )
         self.api.run(self.api.log.store.append(append))
         return stream
 

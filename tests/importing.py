@@ -116,8 +116,9 @@ def delete(connection: psycopg.Connection[Any], task_id: UUID) -> None:
 def _append(connection: psycopg.Connection[Any], task_id: UUID, topic: str, state: str) -> None:
     connection.execute(
         "SELECT append_events(ARRAY[1], ARRAY[%(w)s], ARRAY[%(p)s], ARRAY[gen_random_uuid()], ARRAY[gen_random_uuid()], "
-        "ARRAY[NULL::uuid], ARRAY[NULL], ARRAY[NULL::bytea], ARRAY[''], ARRAY[1], ARRAY[%(t)s], "
+        "ARRAY[NULL::uuid], ARRAY[0::bigint], ARRAY[NULL], ARRAY[NULL::bytea], ARRAY['{'], ARRAY[1], ARRAY[%(t)s], "
         "ARRAY[(SELECT max(originator_version) + 1 FROM events WHERE originator_id = %(t)s)], ARRAY[NULL::timestamptz], "
-        "ARRAY[1], ARRAY[%(topic)s], ARRAY[convert_to(%(state)s, 'UTF8')])",
+        "ARRAY[1], ARRAY[%(topic)s], ARRAY[uuid_send(gen_random_uuid()) || convert_to(%(state)s, 'UTF8')], "
+        "'{}', '{}', '{}', '{}', '{}', '{}', 1)",
         {"w": WORKSPACE, "p": OWNER, "t": task_id, "topic": topic, "state": state},
     )

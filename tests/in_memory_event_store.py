@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from hashlib import sha256
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from application.log import (
     Append,
     Appended,
+    ConditionViolated,
     IdempotencyKey,
     IdempotencyMismatch,
     Loaded,
@@ -19,16 +21,20 @@ from application.log import (
 )
 from application.receipts import completed
 from domain.aggregate import Aggregate
-from domain.envelope import RecordedEvent
+from domain.boundaries import Boundary, Seen
+from domain.envelope import Erased, RecordedEvent
+from infrastructure.log import tags
 from infrastructure.log.codec import decode, encode, owner
 from infrastructure.log.rows import Record
+
+B = TypeVar("B")
 
 
 class InMemoryEventStore:
     """EventStore over lists. `events` is the log so far, in order of positions; each append asks `now`.
 
     Payloads go through the codec, so that what cannot be stored is refused here as well. Streams start at
-    version 1; nothing is hashed.
+    version 1; an event's hash is one of its position alone.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -37,6 +43,9 @@ class InMemoryEventStore:
         self._streams: defaultdict[UUID, list[Record]] = defaultdict(list)
         self._receipts: dict[tuple[UUID, UUID, str], tuple[bytes, Appended]] = {}
         self._remembered: dict[UUID, Loaded[Any]] = {}
+        self._boundaries: dict[str, Seen[Any]] = {}
+        self._tagged: defaultdict[str, list[Record]] = defaultdict(list)
+        self._numbers: defaultdict[UUID, int] = defaultdict(int)
 
     def recall(self, stream_id: UUID) -> Loaded[Any] | None:
         """See `EventStore.recall`."""
@@ -72,7 +81,7 @@ class InMemoryEventStore:
         request_hash, appended = known
         if request_hash != idempotency.request_hash:
             raise IdempotencyMismatch
-        return Appended(appended.position, appended.recorded_at, appended.receipt, True)
+        return msgspec.structs.replace(appended, replayed=True)
 
     async def find_receipts(self, workspace_id: UUID, principal_id: UUID, keys: Sequence[str]) -> dict[str, Appended]:
         """See `EventStore.find_receipts`."""
@@ -89,22 +98,52 @@ class InMemoryEventStore:
             known = await self.find_receipt(append.workspace_id, append.principal_id, append.idempotency)
             if known:
                 return known
-        if not self._fits(append):
-            return self._stored_before(append)
+        refusal = self._refusal(append)
+        if refusal:
+            return self._stored_before(append, refusal)
         recorded_at = self._now()
         if self.events:
             recorded_at = max(recorded_at, self.events[-1].recorded_at)
-        records = [
-            self._record(append, new, position, recorded_at) for position, new in enumerate(append.events, len(self.events) + 1)
-        ]
-        for record in records:
-            self.events.append(record)
-            self._streams[record.stream_id].append(record)
-        appended = _answer(append, len(self.events), recorded_at, replayed=False)
+        for new in append.events:
+            self._add(self._record(append, new, len(self.events) + 1, recorded_at))
+        appended = self._answer(append, len(self.events), recorded_at, replayed=False)
         if append.idempotency:
             owner = (append.workspace_id, append.principal_id, append.idempotency.key)
             self._receipts[owner] = (append.idempotency.request_hash, appended)
         return appended
+
+    def recall_boundary(self, boundary: Boundary[B]) -> Seen[B] | None:
+        """See `EventStore.recall_boundary`."""
+        return self._boundaries.get(boundary.tag)
+
+    def remember_boundary(self, boundary: Boundary[B], seen: Seen[B]) -> None:
+        """See `EventStore.remember_boundary`."""
+        self._boundaries[boundary.tag] = seen
+
+    async def load_boundary(self, boundary: Boundary[B], seen: Seen[B] | None = None) -> Seen[B]:
+        """See `EventStore.load_boundary`."""
+        state, at = (seen.state, seen.at) if seen else (boundary.initial, 0)
+        for record in self._tagged.get(boundary.tag, ()):
+            if record.position > at:
+                state, at = boundary.evolve(state, record.event), record.position
+        self._boundaries[boundary.tag] = Seen(state, at)
+        return Seen(state, at)
+
+    def _add(self, record: Record) -> None:
+        assert not isinstance(record.event, Erased)
+        self.events.append(record)
+        self._streams[record.stream_id].append(record)
+        for tag in tags.tags_of(record.event, record.stream_id, record.workspace_id):
+            self._tagged[tag].append(record)
+        if record.scope is not None:
+            self._numbers[record.scope] += 1
+
+    def _refusal(self, append: Append) -> Exception | None:
+        for condition in append.conditions:
+            tagged = self._tagged.get(condition.tag)
+            if condition.at != (tagged[-1].position if tagged else 0):
+                return ConditionViolated()
+        return None if self._fits(append) else VersionConflict()
 
     def _fits(self, append: Append) -> bool:
         versions: dict[UUID, int] = {}
@@ -115,32 +154,39 @@ class InMemoryEventStore:
             versions[new.stream_id] = new.version
         return True
 
-    def _stored_before(self, append: Append) -> Appended:
-        first = append.events[0]
-        stream = self._streams.get(first.stream_id, ())
-        if 1 <= first.version <= len(stream):
+    def _stored_before(self, append: Append, refusal: Exception) -> Appended:
+        first = append.events[0] if append.events else None
+        stream = self._streams.get(first.stream_id, ()) if first else ()
+        if first and 1 <= first.version <= len(stream):
             record = stream[first.version - 1]
             if record.command_id == append.command_id:
                 last = record.position + len(append.events) - 1
-                return _answer(append, last, self.events[-1].recorded_at, replayed=True)
-        raise VersionConflict
+                return self._answer(append, last, self.events[-1].recorded_at, replayed=True)
+        raise refusal
 
     def _record(self, append: Append, new: NewEvent, position: int, recorded_at: datetime) -> Record:
         stored = encode(new.event, append.principal_id)
         return RecordedEvent(
-            position,
-            new.stream_id,
-            new.version,
-            recorded_at,
-            new.effective_at,
-            append.workspace_id,
-            append.principal_id,
-            append.command_id,
-            append.correlation_id,
-            append.causation_id,
-            decode(stored.topic, stored.schema_version, stored.state),
+            position=position,
+            stream_id=new.stream_id,
+            version=new.version,
+            recorded_at=recorded_at,
+            effective_at=new.effective_at,
+            workspace_id=append.workspace_id,
+            principal_id=append.principal_id,
+            command_id=append.command_id,
+            correlation_id=append.correlation_id,
+            causation_id=append.causation_id,
+            event=decode(stored.topic, stored.schema_version, stored.state),
+            hash=sha256(str(position).encode()).digest(),
+            authority=append.authority,
+            scope=new.scope,
+            number=None if new.scope is None else self._numbers[new.scope] + 1,
         )
 
-
-def _answer(append: Append, position: int, recorded_at: datetime, *, replayed: bool) -> Appended:
-    return Appended(position, recorded_at, completed(append.receipt_start, position), replayed)
+    def _answer(self, append: Append, position: int, recorded_at: datetime, *, replayed: bool) -> Appended:
+        records = self.events[position - len(append.events) : position]
+        event_hash = records[-1].hash if records else b""
+        number = next((record.number for record in reversed(records) if record.number is not None), None)
+        body = completed(append.receipt_start, position, event_hash, number)
+        return Appended(position, recorded_at, body, replayed, event_hash, number)

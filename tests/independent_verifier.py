@@ -27,20 +27,31 @@ def optional(field: bytes | None) -> bytes:
     return b"\0" if field is None else b"\1" + field
 
 
-def hash_of(log_id: str, epoch: int, event: dict[str, str], previous: bytes) -> bytes:
+def hash_of(log_id: str, event: dict[str, str], previous: bytes) -> bytes:
     """The SHA-256 of an event's encoding."""
     topic = event["topic"].encode("utf-8")
-    digest = hashlib.sha256(b"\0tm-leaf-v1")
-    digest.update(uuid(log_id) + number(str(epoch), 4) + number(event["position"], 8))
+    digest = hashlib.sha256(b"\0tm-leaf-v2")
+    digest.update(uuid(log_id) + number(event["epoch"], 4) + number(event["position"], 8))
     digest.update(uuid(event["stream_id"]) + number(event["version"], 8) + previous)
     digest.update(number(event["recorded_us"], 8))
     digest.update(optional(number(event["effective_us"], 8) if event["effective_us"] else None))
     for name in ("workspace_id", "principal_id", "command_id", "correlation_id"):
         digest.update(uuid(event[name]))
     digest.update(optional(uuid(event["causation_id"]) if event["causation_id"] else None))
+    digest.update(number(event["authority"], 8))
+    # There is one number or none, and the byte before it counts them.
+    digest.update(optional(uuid(event["scope"]) + number(event["number"], 8) if event["scope"] or event["number"] else None))
     digest.update(number(event["schema_version"], 4) + number(str(len(topic)), 4) + topic)
-    digest.update(hashlib.sha256(bytes.fromhex(event["state"])).digest())
+    digest.update(bytes.fromhex(event["commitment"]))
     return digest.digest()
+
+
+def payload_fits(event: dict[str, str]) -> bool:
+    """Whether the stored bytes are what the event's hash commits to, or were erased together with the salt."""
+    if not event["state"] and not event["salt"]:
+        return True
+    salt, state = bytes.fromhex(event["salt"]), bytes.fromhex(event["state"])
+    return len(salt) == 16 and hashlib.sha256(salt + state).digest() == bytes.fromhex(event["commitment"])
 
 
 def first_bad(log_id: str, newest_epoch: int, events: list[dict[str, str]]) -> str | None:
@@ -55,10 +66,11 @@ def first_bad(log_id: str, newest_epoch: int, events: list[dict[str, str]]) -> s
         if version not in ((0, 1) if before is None else (before[0] + 1,)):
             return f"position {position} has a version out of place"
         previous = bytes(32) if before is None else before[1]
-        fitting = [e for e in range(epoch, newest_epoch + 1) if hash_of(log_id, e, event, previous) == stored]
-        if not fitting:
+        if hash_of(log_id, event, previous) != stored or not payload_fits(event):
             return f"position {position} was changed"
-        epoch = fitting[0]
+        if not epoch <= int(event["epoch"]) <= newest_epoch:
+            return f"position {position} has an epoch out of order"
+        epoch = int(event["epoch"])
         streams[event["stream_id"]] = (version, stored)
     return None
 

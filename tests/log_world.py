@@ -77,7 +77,17 @@ class World:
             version = self._versions.get(task, 0)
             new = tuple(NewEvent(task, version + number, event, at) for number, event in enumerate(events, 1))
             self._versions[task] = version + len(events)
-            appends.append(Append(workspace, by, uuid4(), uuid4(), None, new, "{", None))
+            appends.append(
+                Append(
+                    workspace_id=workspace,
+                    principal_id=by,
+                    command_id=uuid4(),
+                    correlation_id=uuid4(),
+                    causation_id=None,
+                    events=new,
+                    receipt_start="{",
+                )
+            )
         cursor = self.connection.cursor(binary=True)
         cursor.execute(self._append, append_parameters(appends))
         answers = read_outcomes(appends, cursor.fetchone() or ())

@@ -11,12 +11,14 @@ import psycopg
 import pytest
 
 import infrastructure.log.codec
+import infrastructure.log.tags
 import projections
 from application.authorization import MAY_ISSUE, MEMBER, OWNER
 from domain.aggregate import Aggregate
 from domain.aggregates import ALL
-from domain.envelope import RecordedEvent
+from domain.envelope import Erased, RecordedEvent
 from domain.errors import DomainError, NotFound, RuleViolated
+from domain.tags import tags_of
 from infrastructure.log.codec import Codec
 from projections.engine.changes import Change
 from projections.engine.documents import Documents
@@ -72,13 +74,15 @@ def decide(state: Jar | None, command: JarCommand, now: datetime) -> tuple[JarEv
             return () if state and state.colour == colour else (JarPainted(colour),)
 
 
-def evolve(state: Jar | None, event: JarEvent) -> Jar:
+def evolve(state: Jar | None, event: JarEvent | Erased) -> Jar:
     jar = state or Jar()
     match event:
         case JarOpened(colour) | JarPainted(colour):
             return msgspec.structs.replace(jar, colour=colour)
         case JarFilled(marbles):
             return msgspec.structs.replace(jar, marbles=jar.marbles + marbles)
+        case Erased():
+            return jar
 
 
 def no_such_jar() -> DomainError:
@@ -148,6 +152,7 @@ class Jars:
 def jars_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the jar."""
     monkeypatch.setattr(infrastructure.log.codec, "KNOWN", Codec((*ALL, JAR)))
+    monkeypatch.setattr(infrastructure.log.tags, "tags_of", lambda e, *ids: () if type(e) in JAR.events else tags_of(e, *ids))
     monkeypatch.setitem(projections.DOCUMENTS, JAR.name, JAR_DOCUMENTS)
     for command in JAR.commands:
         monkeypatch.setitem(MAY_ISSUE, command, frozenset({OWNER, MEMBER}))

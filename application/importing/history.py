@@ -147,13 +147,13 @@ class TicketHistory:
         newest = row.at if stream.newest is None else max(row.at, stream.newest)
         self._streams[row.case] = ImportedStream(task, version + len(events), newest)
         return Append(
-            self._source.workspace_id,
-            self.principal_id(row.resource),
-            self._known.command_id(row),
-            self._import_id,
-            corrected,
-            tuple([NewEvent(task_id, version + n, event, row.at) for n, event in enumerate(events, 1)]),
-            "",
+            workspace_id=self._source.workspace_id,
+            principal_id=self.principal_id(row.resource),
+            command_id=self._known.command_id(row),
+            correlation_id=self._import_id,
+            causation_id=corrected,
+            events=tuple([NewEvent(task_id, version + n, event, row.at) for n, event in enumerate(events, 1)]),
+            receipt_start="{",
         )
 
     def _require_accepted_in_its_place(self, row: TicketRow) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from domain.envelope import Erased
 from domain.errors import RuleViolated
 from domain.task.commands import (
     AddLabel,
@@ -276,9 +277,12 @@ def _cancel(task: Task, why: str | None) -> tuple[TaskEvent, ...]:
 
 
 def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as one table
-    state: Task | None, event: TaskEvent
+    state: Task | None, event: TaskEvent | Erased
 ) -> Task:
-    """The task after the event. Total: any event is folded into any state, whatever rules once allowed it."""
+    """The task after the event. Total: any event is folded into any state, whatever rules once allowed it.
+
+    An erased one changes nothing.
+    """
     task = _BLANK if state is None else state
     match event:
         case TaskCreated():
@@ -320,7 +324,7 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as on
             return replace(task, deleted=True)
         case TaskRestored():
             return replace(task, deleted=False)
-        case TaskActivityLogged():
+        case TaskActivityLogged() | Erased():
             return task
         case _:
             assert_never(event)

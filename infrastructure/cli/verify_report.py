@@ -41,6 +41,8 @@ def _print_log(console: Console, found: Verification) -> None:
         f"{found.events_per_second:,.0f} a second",
         highlight=False,
     )
+    if found.erased:
+        console.print(f"the payloads of {found.erased:,} of them were erased", highlight=False)
     bad = found.first_bad
     if found.events and found.epoch != found.event_epoch and not bad:
         console.print(

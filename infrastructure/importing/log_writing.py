@@ -120,7 +120,7 @@ class ImportLog:
             cursor.execute(self._call, append_parameters(last), prepare=True)
         row = cursor.fetchone()
         assert row is not None  # noqa: S101 - the function returns one row
-        answer = read_outcomes(last, row[:4])[-1]
+        answer = read_outcomes(last, row[:-1])[-1]
         assert isinstance(answer, Appended)  # noqa: S101 - any other outcome has ended the transaction
         return answer.position
 

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from application.log import Append
-from infrastructure.log.append_function import append_parameters, append_statement
+from infrastructure.log.append_function import append_parameters, append_statement, other_scheme
 from infrastructure.processes.failpoints import failpoint
 
 Connect = Callable[[], Awaitable["psycopg.AsyncConnection[Any]"]]
@@ -45,7 +45,7 @@ class AppendConnection:
             await self._connection.close()
 
     async def call(self, appends: Sequence[Append], seconds: float) -> Any:
-        """The function's row for `appends`; raises psycopg's errors or OSError where it cannot be had.
+        """The function's row for `appends`; raises psycopg's errors or OSError where it cannot be had, and OtherTagScheme.
 
         Hangs up on a server that stays silent for so many seconds. Cancelling instead would ask that same server to cancel, and
         wait for its answer.
@@ -65,6 +65,8 @@ class AppendConnection:
             await self._cursor.execute(self._statement, parameters, prepare=True)
             failpoint("append.after_commit")
             return await self._cursor.fetchone()
+        except psycopg.DatabaseError as error:
+            raise other_scheme(error) or error from None
         finally:
             timer.cancel()
 

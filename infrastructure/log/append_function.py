@@ -1,13 +1,17 @@
 """The call of the SQL function `append_events`, shared by everything that appends."""
 
+import os
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
+from uuid import UUID
 
+import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
-from application.log import Append, Appended, IdempotencyMismatch, VersionConflict
-from application.receipts import completed, position_in
+from application.log import Append, Appended, ConditionViolated, IdempotencyMismatch, NewEvent, VersionConflict
+from application.receipts import completed, completion_of
+from domain.tags import TAG_SCHEME, tag_id
 from infrastructure.log.binary_arrays import (
     Array,
     bytea_array,
@@ -18,12 +22,23 @@ from infrastructure.log.binary_arrays import (
     uuid_array,
 )
 from infrastructure.log.codec import encode
+from infrastructure.log.hash_chain import SALT_BYTES
+from infrastructure.log.tags import derived_tags
+from infrastructure.unavailable import Unavailable
 
+RESULTS: LiteralString = "outcomes, first_positions, receipts, recorded, start, leaves, numbers"
 _CALL: LiteralString = (
-    "SELECT outcomes, first_positions, receipts, recorded FROM {schema}.append_events("
-    "%b::int[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::bytea[], %b::text[], "
-    "%b::int[], %b::uuid[], %b::bigint[], %b::timestamptz[], %b::int[], %b::text[], %b::bytea[])"
+    f"SELECT {RESULTS} FROM {{schema}}.append_events("
+    "%b::int[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::text[], "
+    "%b::int[], %b::uuid[], %b::bigint[], %b::timestamptz[], %b::int[], %b::text[], %b::bytea[], %b::uuid[], "
+    "%b::int[], %b::uuid[], %b::int[], %b::uuid[], %b::bigint[], %b::int)"
 )
+OTHER_SCHEME: Final = "TM001"
+"""The SQLSTATE with which the log refuses tags that were derived by another scheme than its own."""
+
+
+class OtherTagScheme(Unavailable):
+    """This process derives the tags of events in another way than the log: it is older or newer than the last migration."""
 
 
 class Outcome(IntEnum):
@@ -33,6 +48,14 @@ class Outcome(IntEnum):
     CONFLICT = 1
     REPLAYED = 2
     KEY_MISMATCH = 3
+    CONDITION_VIOLATED = 4
+
+
+_REFUSALS: Final[dict[int, type[Exception]]] = {
+    Outcome.CONFLICT: VersionConflict,
+    Outcome.KEY_MISMATCH: IdempotencyMismatch,
+    Outcome.CONDITION_VIOLATED: ConditionViolated,
+}
 
 
 def append_statement(schema: str) -> Composed:
@@ -40,8 +63,8 @@ def append_statement(schema: str) -> Composed:
     return SQL(_CALL).format(schema=Identifier(schema))
 
 
-def append_parameters(appends: Sequence[Append]) -> tuple[Array, ...]:
-    """One array a column: nine for the appends, seven for their events, in order."""
+def append_parameters(appends: Sequence[Append]) -> tuple[Array | int, ...]:
+    """One array a column: ten for the appends, eight for their events, in order, two for the tags, three for the conditions."""
     new = [new for append in appends for new in append.events]
     stored = [encode(event.event, append.principal_id) for append in appends for event in append.events]
     keys = [append.idempotency for append in appends]
@@ -52,6 +75,7 @@ def append_parameters(appends: Sequence[Append]) -> tuple[Array, ...]:
         uuid_array([append.command_id for append in appends]),
         uuid_array([append.correlation_id for append in appends]),
         uuid_array([append.causation_id for append in appends]),
+        int8_array([append.authority for append in appends]),
         text_array([key.key if key else None for key in keys]),
         bytea_array([key.request_hash if key else None for key in keys]),
         text_array([append.receipt_start for append in appends]),
@@ -61,26 +85,82 @@ def append_parameters(appends: Sequence[Append]) -> tuple[Array, ...]:
         timestamptz_array([event.effective_at for event in new]),
         int4_array([payload.schema_version for payload in stored]),
         text_array([payload.topic for payload in stored]),
-        bytea_array([payload.state for payload in stored]),
+        bytea_array(salted([payload.state for payload in stored])),
+        _scopes(new),
+        *_tags(appends),
+        *_conditions(appends),
+        TAG_SCHEME,
+    )
+
+
+def salted(states: Sequence[bytes]) -> list[bytes]:
+    """Each state behind sixteen random bytes of its own, from one call of the system's source."""
+    salts = os.urandom(SALT_BYTES * len(states))
+    return [salts[SALT_BYTES * n : SALT_BYTES * (n + 1)] + state for n, state in enumerate(states)]
+
+
+def _scopes(new: Sequence[NewEvent]) -> Array:
+    scopes = [event.scope for event in new]
+    return uuid_array(scopes if any(scopes) else ())
+
+
+def _tags(appends: Sequence[Append]) -> tuple[Array, Array]:
+    events: list[int] = []
+    tags: list[UUID] = []
+    number = 0
+    for append in appends:
+        for new in append.events:
+            number += 1
+            for tag in derived_tags(new.event, new.stream_id, append.workspace_id):
+                events.append(number)
+                tags.append(tag)
+    return int4_array(events), uuid_array(tags)
+
+
+def _conditions(appends: Sequence[Append]) -> tuple[Array, Array, Array]:
+    conditions = [(number, each) for number, append in enumerate(appends, 1) for each in append.conditions]
+    return (
+        int4_array([number for number, _ in conditions]),
+        uuid_array([tag_id(each.tag) for _, each in conditions]),
+        int8_array([each.at for _, each in conditions]),
     )
 
 
 def read_outcomes(appends: Sequence[Append], row: Sequence[Any]) -> list[Appended | Exception]:
     """The function's row as one answer an append: Appended, or the exception that its caller is to get."""
-    outcomes, first_positions, receipts, recorded = row
-    if receipts is None:
-        receipts = [None] * len(appends)
+    outcomes, first_positions, receipts, recorded, start, leaves, numbers = row
     answers: list[Appended | Exception] = []
-    for append, outcome, first, receipt in zip(appends, outcomes, first_positions, receipts, strict=True):
-        if outcome == Outcome.CONFLICT:
-            answers.append(VersionConflict())
-        elif outcome == Outcome.KEY_MISMATCH:
-            answers.append(IdempotencyMismatch())
+    event = 0
+    for place, append in enumerate(appends):
+        outcome, receipt, first = outcomes[place], receipts[place] if receipts else None, first_positions[place]
+        count = len(append.events)
+        if outcome in _REFUSALS:
+            answers.append(_REFUSALS[outcome]())
         elif receipt is not None:
-            # The receipt is the JSON text that the log itself completed with the position.
-            answers.append(Appended(position_in(receipt), recorded, receipt.encode(), outcome == Outcome.REPLAYED))
+            # The JSON text that the log itself completed.
+            answers.append(appended_as(receipt, recorded, replayed=outcome == Outcome.REPLAYED))
         else:
-            position = first + len(append.events) - 1
-            body = completed(append.receipt_start, position)
-            answers.append(Appended(position, recorded, body, outcome == Outcome.REPLAYED))
+            position = first + count - 1
+            leaf = leaves[position - start - 1] if count else b""
+            number = _last_number(numbers[event : event + count]) if numbers else None
+            body = completed(append.receipt_start, position, leaf, number)
+            answers.append(Appended(position, recorded, body, False, leaf, number))
+        event += count
     return answers
+
+
+def appended_as(receipt: str, recorded: Any, *, replayed: bool) -> Appended:
+    """The answer that a completed receipt stands for."""
+    end = completion_of(receipt)
+    return Appended(end.position, recorded, receipt.encode(), replayed, end.hash, end.number)
+
+
+def _last_number(numbers: Sequence[int | None]) -> int | None:
+    return next((number for number in reversed(numbers) if number is not None), None)
+
+
+def other_scheme(error: psycopg.Error) -> OtherTagScheme | None:
+    """What an error says where it is about schemes of tags."""
+    if error.sqlstate != OTHER_SCHEME:
+        return None
+    return OtherTagScheme(f"{error.diag.message_primary}: this process is not of the release that the log was last migrated by")

@@ -14,7 +14,7 @@ import psycopg
 
 from application.log import Append, Appended, LogUnavailable
 from infrastructure.log.append_connection import AppendConnection, Connect
-from infrastructure.log.append_function import read_outcomes
+from infrastructure.log.append_function import OtherTagScheme, read_outcomes
 from infrastructure.log.fair_queue import ENOUGH_FOR_A_CALL, FairQueue, QueueBounds, Waiting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.unavailable import Overloaded
@@ -64,7 +64,7 @@ class GroupCommitAppender:
         await self._connection.close()
 
     async def append(self, append: Append) -> Appended:
-        """Store `append` durably; raises VersionConflict, IdempotencyMismatch, LogUnavailable or Overloaded."""
+        """Store `append` durably; raises a refusal of the log's, LogUnavailable or Overloaded."""
         if self._stopping:
             raise LogUnavailable("the log is being closed")
         loop = asyncio.get_running_loop()
@@ -106,7 +106,7 @@ class GroupCommitAppender:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             answers = await self._send_until_answered(batch)
-        except LogUnavailable as error:
+        except (LogUnavailable, OtherTagScheme) as error:
             answers = [error] * len(batch)
         except Exception as error:
             # Whatever it is: callers wait for an answer, and others come after them.

@@ -13,6 +13,7 @@ import msgspec
 
 from domain.aggregate import Aggregate
 from domain.aggregates import ALL
+from domain.envelope import Erased
 from infrastructure.unavailable import Unavailable
 
 FIRST_VERSION = 1
@@ -43,6 +44,7 @@ class Codec:
             for kind, owner in owners.items()
         }
         self._versions = dict(self._stored.values())
+        self._by_topic = {self._stored[kind][0]: owner for kind, owner in owners.items()}
         self._prefixes = frozenset(aggregate.name for aggregate in aggregates)
         self._touched = {self._stored[kind][0]: owner.touched[kind] for kind, owner in owners.items()}
         self._encode = msgspec.json.Encoder(order=None).encode
@@ -62,6 +64,12 @@ class Codec:
         except msgspec.DecodeError as error:
             raise UnknownEventType(f"an event {topic!r} has a form that this release does not know: {error}") from error
 
+    def erased(self, topic: str) -> Erased:
+        """What stands for a payload that was erased; raises UnknownEventType for a type from the future."""
+        if topic not in self._versions:
+            raise UnknownEventType(f"event type {topic!r} is unknown to this release")
+        return Erased(topic)
+
     def is_foreign(self, topic: str) -> bool:
         """Whether a type is of somebody else's application, whose events may stand in this log as well.
 
@@ -70,8 +78,8 @@ class Codec:
         return topic not in self._versions and (topic.partition(".")[0] not in self._prefixes or ":" in topic)
 
     def owner(self, event: msgspec.Struct) -> Aggregate[Any, Any, Any]:
-        """The aggregate whose event it is."""
-        return self._owners[type(event)]
+        """The aggregate whose event it is, erased or not."""
+        return self._by_topic[event.topic] if isinstance(event, Erased) else self._owners[type(event)]
 
     def touched(self, topic: str) -> frozenset[str] | None:
         """The fields that an event of this type changes; None where the type is not known here."""
@@ -90,6 +98,11 @@ def encode(event: msgspec.Struct, subject: UUID) -> StoredPayload:
 def decode(topic: str, schema_version: int, state: bytes) -> Any:
     """See `Codec.decode`."""
     return KNOWN.decode(topic, schema_version, state)
+
+
+def erased(topic: str) -> Erased:
+    """See `Codec.erased`."""
+    return KNOWN.erased(topic)
 
 
 def is_foreign(topic: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -17,9 +17,11 @@ from application.log import (
     Loaded,
     LogUnavailable,
 )
-from application.receipts import position_in
 from domain.aggregate import Aggregate
+from domain.boundaries import Boundary, Seen
+from infrastructure.log.append_function import appended_as
 from infrastructure.log.appender import GroupCommitAppender
+from infrastructure.log.boundary_reading import BoundaryMemory, read_boundary
 from infrastructure.log.codec import touched
 from infrastructure.log.fair_queue import QueueBounds
 from infrastructure.log.loading import ANY_VERSION, load_stream
@@ -29,6 +31,8 @@ from infrastructure.log.stream_memory import StreamMemory
 from infrastructure.log.time_travel import Moment, Past, task_as_of, task_at_version
 from infrastructure.servers.postgres import AsyncPool, connect, log_schema
 from projections.task.document import TaskDocument
+
+B = TypeVar("B")
 
 MOST_VERSIONS_BACK = 10_000
 """So far back the changes since a version in If-Match are looked at; after more of them every field counts as changed."""
@@ -56,11 +60,13 @@ class PostgresEventStore:
         def reconnected() -> None:
             # The log may be another one now.
             self._memory.clear()
+            self._boundaries.clear()
             on_reconnect()
 
         schema = log_schema(log_name)
         self._reads = reads
         self._memory = memory or StreamMemory()
+        self._boundaries = BoundaryMemory()
         self._appender = GroupCommitAppender(
             lambda: connect(database_url, schema, "taskmaster appender"),
             schema,
@@ -101,6 +107,22 @@ class PostgresEventStore:
             return None
         # Even over a newer version: a log that was restored knows less than this process remembers.
         self._memory.replace(stream_id, loaded)
+        return loaded
+
+    def recall_boundary(self, boundary: Boundary[B]) -> Seen[B] | None:
+        """See `EventStore.recall_boundary`."""
+        return self._boundaries.recall(boundary)
+
+    def remember_boundary(self, boundary: Boundary[B], seen: Seen[B]) -> None:
+        """See `EventStore.remember_boundary`."""
+        self._boundaries.remember(boundary, seen)
+
+    async def load_boundary(self, boundary: Boundary[B], seen: Seen[B] | None = None) -> Seen[B]:
+        """See `EventStore.load_boundary`."""
+        async with self._reading() as connection:
+            loaded = await read_boundary(connection, boundary, seen or Seen(boundary.initial, 0))
+        # Even over what is newer: a log that was restored knows less than this process remembers.
+        self._boundaries.replace(boundary, loaded)
         return loaded
 
     async def document(self, stream_id: UUID) -> TaskDocument | None:
@@ -171,7 +193,7 @@ class PostgresEventStore:
                 (principal_id, list(keys), workspace_id),
             )
             rows = await cursor.fetchall()
-        return {key: Appended(position_in(receipt), at, receipt.encode(), True) for key, receipt, at in rows}
+        return {key: appended_as(receipt, at, replayed=True) for key, receipt, at in rows}
 
     async def find_receipt(self, workspace_id: UUID, principal_id: UUID, idempotency: IdempotencyKey) -> Appended | None:
         """See `EventStore.find_receipt`."""
@@ -188,8 +210,7 @@ class PostgresEventStore:
             return None
         if bytes(row[0]) != idempotency.request_hash:
             raise IdempotencyMismatch
-        receipt: str = row[1]
-        return Appended(position_in(receipt), row[2], receipt.encode(), True)
+        return appended_as(row[1], row[2], replayed=True)
 
 
 def _or_all(fields: frozenset[str] | None, aggregate: Aggregate[Any, Any, Any]) -> frozenset[str]:

@@ -9,8 +9,10 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from eventsourcing.utils import retry
 from psycopg.sql import SQL, Identifier
 
-from infrastructure.log.append_function import Outcome, append_statement
+from domain.tags import TAG_SCHEME
+from infrastructure.log.append_function import Outcome, append_statement, salted
 from infrastructure.log.codec import FIRST_VERSION
+from infrastructure.log.tags import tags_of_stored
 
 NOBODY = UUID(int=0)
 """Workspace and principal of events that an application of the library appends without naming them."""
@@ -19,8 +21,8 @@ NOBODY = UUID(int=0)
 class LogRecorder(PostgresApplicationRecorder):
     """`PostgresApplicationRecorder` over the table `events` and the function `append_events` of one log.
 
-    Keyword arguments of `insert_events`: workspace_id, principal_id, correlation_id, causation_id (UUIDs,
-    all optional).
+    Keyword arguments of `insert_events`: workspace_id, principal_id, correlation_id, causation_id (UUIDs), authority (a
+    position); all optional.
     The table is made by the migrations, so `create_table` does nothing.
     """
 
@@ -46,23 +48,37 @@ class LogRecorder(PostgresApplicationRecorder):
     @retry((InterfaceError, OperationalError), max_attempts=10, wait=0.2)
     def _append_once(self, events: list[StoredEvent], command_id: UUID, envelope: dict[str, Any]) -> Sequence[int]:
         count = len(events)
-        parameters = (
+        workspace_id = envelope.get("workspace_id", NOBODY)
+        # An application of the library may write events of ours, which then must not lack their tags.
+        tagged = [
+            tags_of_stored(event.topic, FIRST_VERSION, event.state, _uuid(event.originator_id), workspace_id)
+            for event in events
+        ]
+        parameters: tuple[object, ...] = (
             [count],
-            [envelope.get("workspace_id", NOBODY)],
+            [workspace_id],
             [envelope.get("principal_id", NOBODY)],
             [command_id],
             [envelope.get("correlation_id", command_id)],
             [envelope.get("causation_id")],
+            [envelope.get("authority", 0)],
             [None],
             [None],
-            [""],
+            ["{"],
             [1] * count,
             [event.originator_id for event in events],
             [event.originator_version for event in events],
             [None] * count,
             [FIRST_VERSION] * count,
             [event.topic for event in events],
-            [event.state for event in events],
+            salted([event.state for event in events]),
+            [],
+            [number for number, tags in enumerate(tagged, 1) for _ in tags],
+            [tag for tags in tagged for tag in tags],
+            [],
+            [],
+            [],
+            TAG_SCHEME,
         )
         with self.datastore.get_connection() as connection:
             with connection.cursor(binary=True) as cursor:
@@ -76,3 +92,7 @@ class LogRecorder(PostgresApplicationRecorder):
             connection.execute(self._notify)
             first: int = row["first_positions"][0]
             return list(range(first, first + count))
+
+
+def _uuid(originator_id: UUID | str) -> UUID:
+    return originator_id if isinstance(originator_id, UUID) else UUID(originator_id)

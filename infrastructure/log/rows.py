@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
 from domain.envelope import RecordedEvent
-from infrastructure.log.codec import decode, is_foreign
+from infrastructure.log.codec import decode, erased, is_foreign
 from projections.engine.changes import ForeignEvent
 
 Record = RecordedEvent[Any]
@@ -12,25 +12,30 @@ Record = RecordedEvent[Any]
 
 COLUMNS: LiteralString = (
     "notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, principal_id, "
-    "command_id, correlation_id, causation_id, hash, topic, schema_version, state"
+    "command_id, correlation_id, causation_id, hash, topic, schema_version, state, epoch, authority, scope, number"
 )
 
 
 def recorded_event(row: Sequence[Any]) -> Record:
     """The event in a row of COLUMNS; raises UnknownEventType."""
+    topic, state = row[11], row[13]
     return RecordedEvent(
-        row[0],
-        row[1],
-        row[2],
-        row[3],
-        row[4],
-        row[5],
-        row[6],
-        row[7],
-        row[8],
-        row[9],
-        decode(row[11], row[12], row[13]),
-        row[10],
+        position=row[0],
+        stream_id=row[1],
+        version=row[2],
+        recorded_at=row[3],
+        effective_at=row[4],
+        workspace_id=row[5],
+        principal_id=row[6],
+        command_id=row[7],
+        correlation_id=row[8],
+        causation_id=row[9],
+        hash=row[10],
+        event=decode(topic, row[12], state) if state is not None else erased(topic),
+        epoch=row[14],
+        authority=row[15],
+        scope=row[16],
+        number=row[17],
     )
 
 

@@ -17,8 +17,9 @@ MOST_BYTES = 8_388_608
 """Of payloads in one reading; the first event counts whatever its size."""
 
 _AFTER = (
-    f"SELECT {COLUMNS} FROM (SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id) - octet_length(state) "
-    "AS before FROM (SELECT * FROM events WHERE notification_id > %s ORDER BY notification_id LIMIT %s) n) e "
+    f"SELECT {COLUMNS} FROM (SELECT *, sum(octets) OVER (ORDER BY notification_id) - octets AS before "
+    "FROM (SELECT *, coalesce(octet_length(state), 0) AS octets FROM events "
+    "WHERE notification_id > %s ORDER BY notification_id LIMIT %s) n) e "
     f"WHERE before < {MOST_BYTES} ORDER BY notification_id"
 ).encode()
 

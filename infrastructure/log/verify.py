@@ -1,7 +1,7 @@
 """`taskmaster verify`: is every event of the log still what was appended, in its place?
 
 Every event is read in the order of positions, with the hash of the event before it in its stream, and its hash is computed
-again from the stored bytes. Positions must be 1, 2, 3, …, versions must follow one another in each stream from 0 or 1, and both
+again from the row. Positions must be 1, 2, 3, …, versions must follow one another in each stream from 0 or 1, and both
 are bound into the hash. So a row that was changed, deleted, inserted, copied, swapped or renumbered is found, and the first
 event that is named is the lowest position where the log is not what it was. Memory is bounded by a page of rows.
 
@@ -22,14 +22,14 @@ events, that is said.
 
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 import psycopg
 
-from infrastructure.log.hash_chain import GENESIS, ChainedRow, chain_hash
+from infrastructure.log.hash_chain import COLUMNS, GENESIS, SALT_BYTES, ChainedRow, chain_hash, commitment_to
 from infrastructure.log.rows import HEAD
 from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.settings import ConfigurationError
@@ -50,19 +50,17 @@ Problem = Literal[
 ]
 OF_THE_IDENTITY: Final = ("identity_missing", "identity_changed", "epoch_lowered")
 """Problems of the table `log`: the events may all be as they were appended."""
-_EPOCHS_TRIED: Final = 1_000
 _OTHERS_TRIED: Final = 100
+_WIDTH: Final = len(ChainedRow._fields)
 
 # Whole ranges of positions, so that no repeated position can fall between two pages. Of several events with the version before,
 # which only a dropped constraint allows, the first is the one to follow: it was checked before.
 _EVENTS: Final = (
-    b"SELECT e.notification_id, e.originator_id, e.originator_version, e.recorded_at, e.effective_at, e.workspace_id, "
-    b"e.principal_id, e.command_id, e.correlation_id, e.causation_id, e.schema_version, e.topic, e.state, e.hash, "
-    b"p.hash, p.notification_id "
-    b"FROM events e LEFT JOIN LATERAL (SELECT hash, notification_id FROM events WHERE originator_id = e.originator_id "
-    b"AND originator_version = e.originator_version - 1 ORDER BY notification_id LIMIT 1) p ON true "
-    b"WHERE e.notification_id > %s AND e.notification_id <= %s ORDER BY e.notification_id LIMIT %s"
-)
+    f"SELECT {', '.join('e.' + name.strip() for name in COLUMNS.split(','))}, p.hash, p.notification_id "
+    "FROM events e LEFT JOIN LATERAL (SELECT hash, notification_id FROM events WHERE originator_id = e.originator_id "
+    "AND originator_version = e.originator_version - 1 ORDER BY notification_id LIMIT 1) p ON true "
+    "WHERE e.notification_id > %s AND e.notification_id <= %s ORDER BY e.notification_id LIMIT %s"
+).encode()
 _OUT_OF_RANGE: Final = (
     b"SELECT notification_id, originator_id, originator_version FROM events "
     b"WHERE notification_id < 1 OR notification_id IS NULL ORDER BY notification_id LIMIT 1"
@@ -82,6 +80,7 @@ class BadEvent(msgspec.Struct, frozen=True):
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What was found. `events` and `streams` were checked, up to `head`, the newest position when it began.
 
+    The payloads of `erased` of them are gone, with everything that their hashes cover still in place.
     `epoch` is the log's, `event_epoch` that of the newest checked event: after a restore they differ until something is
     appended.
     """
@@ -92,6 +91,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     head: int
     events: int
     streams: int
+    erased: int
     seconds: float
     first_bad: BadEvent | None
 
@@ -131,6 +131,7 @@ def verify_log(database_url: str, log_name: str, on_progress: Progress | None = 
             head=check.head,
             events=check.events,
             streams=check.streams,
+            erased=check.erased,
             seconds=time.monotonic() - started,
             first_bad=first_bad,
         )
@@ -152,6 +153,7 @@ class _Check:
         self.head: int = row[0] if row else 0
         self.events = 0
         self.streams = 0
+        self.erased = 0
 
     def run(self, on_progress: Progress | None) -> None:
         if self._log_id is None:
@@ -180,7 +182,7 @@ class _Check:
             if position < expected:
                 reason = f"more than one event has the position {position}"
                 raise _Found(BadEvent(position, row[1], row[2], "position_repeated", reason))
-            self._check_row(ChainedRow(*row[:14]), row[14], row[15])
+            self._check_row(ChainedRow(*row[:_WIDTH]), *row[_WIDTH:])
             self.events += 1
             expected += 1
         if expected <= until:
@@ -212,37 +214,37 @@ class _Check:
             reason = f"it has the version {row.version}, but version {row.version - 1} stands later in the log"
             raise _Found(_bad(row, "version_out_of_place", reason))
         if not self._hash_fits(row, previous or GENESIS):
-            raise _Found(self._misfit(row, previous or GENESIS))
+            raise _Found(self._misfit(row))
+        self._require_payload(row)
+        self._require_epoch(row)
+
+    def _require_payload(self, row: ChainedRow) -> None:
+        if row.state is None and row.salt is None:
+            self.erased += 1
+        elif row.state is None or row.salt is None:
+            left = "salt" if row.state is None else "state"
+            raise _Found(_bad(row, "changed", f"only its {left} is there: a payload is erased together with its salt"))
+        elif len(row.salt) != SALT_BYTES or commitment_to(row.salt, row.state) != row.commitment:
+            raise _Found(_bad(row, "changed", _NOT_COMMITTED_TO))
 
     def _hash_fits(self, row: ChainedRow, previous: bytes) -> bool:
-        # An event is hashed with the epoch of its time, and epochs only grow along the log.
-        epoch = self._epoch_of(row, previous, range(self.epoch, self.newest_epoch + 1))
-        self.epoch = epoch or self.epoch
-        return epoch is not None
+        try:
+            return self._log_id is not None and chain_hash(self._log_id, row, previous) == row.hash
+        except (TypeError, AttributeError, struct.error):
+            # A column is NULL that never was.
+            return False
 
-    def _epoch_of(self, row: ChainedRow, previous: bytes, epochs: Iterable[int]) -> int | None:
-        """The one among `epochs` with which the row's hash fits."""
-        if self._log_id is None:
-            return None
-        for epoch in epochs:
-            try:
-                fits = chain_hash(self._log_id, epoch, row, previous) == row.hash
-            except (TypeError, AttributeError, struct.error):
-                # A column is NULL that never was.
-                return None
-            if fits:
-                return epoch
-        return None
+    def _require_epoch(self, row: ChainedRow) -> None:
+        if row.epoch < self.epoch:
+            reason = f"it was appended in epoch {row.epoch}, after events of epoch {self.epoch}: to a log that was left behind"
+            raise _Found(_bad(row, "epoch_out_of_order", reason))
+        if row.epoch > self.newest_epoch:
+            reason = f"it was appended in epoch {row.epoch}, but the table 'log' says that this is epoch {self.newest_epoch}"
+            raise _Found(_bad(row, "epoch_lowered", reason))
+        self.epoch = row.epoch
 
-    def _misfit(self, row: ChainedRow, previous: bytes) -> BadEvent:
+    def _misfit(self, row: ChainedRow) -> BadEvent:
         """Whether it is the event that does not fit, or the log's identity."""
-        newest = self.newest_epoch
-        if earlier := self._epoch_of(row, previous, range(1, self.epoch)):
-            reason = f"it was appended in epoch {earlier}, after events of epoch {self.epoch}: to a log that was left behind"
-            return _bad(row, "epoch_out_of_order", reason)
-        if later := self._epoch_of(row, previous, range(newest + 1, newest + _EPOCHS_TRIED)):
-            reason = f"it was appended in epoch {later}, but the table 'log' says that this is epoch {newest}"
-            return _bad(row, "epoch_lowered", reason)
         if self.events == 0 and self._fits_no_other(row.position):
             reason = "no event fits the log's id in the table 'log': the identity was changed, or it is another log's"
             return _bad(row, "identity_changed", reason)
@@ -251,13 +253,12 @@ class _Check:
     def _fits_no_other(self, position: int) -> bool:
         """Whether there are later events, and none of the next ones fits either, each after what its stream holds before it."""
         rows = list(self._rows(position, min(position + _OTHERS_TRIED, self.head)))
-        epochs = range(1, self.newest_epoch + 1)
-        fitting = (self._epoch_of(ChainedRow(*row[:14]), row[14] or GENESIS, epochs) for row in rows)
-        return bool(rows) and not any(fitting)
+        return bool(rows) and not any(self._hash_fits(ChainedRow(*row[:_WIDTH]), row[_WIDTH] or GENESIS) for row in rows)
 
 
+_NOT_COMMITTED_TO: Final = "its stored bytes or its salt were changed: they do not fit the commitment in its hash"
 _CHANGED: Final = (
-    "its hash does not fit: its bytes, its envelope, its place, its hash or its link to the event before it in its "
+    "its hash does not fit: its envelope, its place, its commitment, its hash or its link to the event before it in its "
     "stream was changed"
 )
 

@@ -9,7 +9,9 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed
 
+from domain.envelope import Erased
 from domain.task.aggregate import TASK
+from domain.task.events import TaskEvent
 from domain.task.rules import Task
 from projections.tables.bounds import Room, within_room
 from projections.tables.portions import portions
@@ -65,7 +67,7 @@ def plain_entry(record: TaskRecord) -> HistoryEntry:
         position=record.position,
         task_id=record.stream_id,
         version=record.version,
-        type=str(record.event.__struct_config__.tag),
+        type=topic_of(record.event),
         principal_id=record.principal_id,
         recorded_at=record.recorded_at,
         effective_at=record.effective_at,
@@ -77,6 +79,11 @@ def plain_entry(record: TaskRecord) -> HistoryEntry:
         hash=record.hash.hex(),
         changes=(),
     )
+
+
+def topic_of(event: TaskEvent | Erased) -> str:
+    """The type of an event, erased or not."""
+    return event.topic if isinstance(event, Erased) else str(event.__struct_config__.tag)
 
 
 def field_changes(before: Task | None, after: Task) -> tuple[FieldChange, ...]:

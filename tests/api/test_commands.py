@@ -25,7 +25,9 @@ def test_a_command_records_its_event_and_returns_the_receipt(world: World, verb:
     assert answer.status_code == 200, answer.text
     [event] = world.api.events(task, after=len(route.before))
     assert event.event.__struct_config__.tag == route.records
-    assert decode(answer.content, type=ReceiptBody) == ReceiptBody(task, len(route.before) + 1, event.position)
+    assert decode(answer.content, type=ReceiptBody) == ReceiptBody(
+        task, len(route.before) + 1, event.position, hash=event.hash.hex()
+    )
     assert answer.headers["x-position"] == str(event.position)
     assert answer.headers["etag"] == f'"v{event.version}"'
     assert event.principal_id == world.ada.principal_id

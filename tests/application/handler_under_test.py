@@ -14,10 +14,12 @@ from application.log import EventStore, IdempotencyKey
 from application.principal import Principal
 from application.receipts import Receipt
 from application.task_assignees import AssigneesAreMembers
+from domain.envelope import Erased
 from domain.task.aggregate import TASK
 from domain.task.commands import TaskCommand
 from domain.task.events import TaskEvent
 from infrastructure.log.event_store import PostgresEventStore
+from infrastructure.log.rows import Record
 from tests.in_memory_event_store import InMemoryEventStore
 from tests.infrastructure.log_under_test import ANA, BEN, WORKSPACE, open_store
 
@@ -66,12 +68,16 @@ class Desk:
     async def handle(self, command: TaskCommand, task: UUID, given: CommandContext | None = None) -> Receipt:
         return await self.handler.handle(command, task, given or context())
 
-    async def recorded(self, task: UUID, after: int = 0) -> list[TaskEvent]:
-        """The task's events after a version."""
+    async def records(self, task: UUID, after: int = 0) -> list[Record]:
+        """The task's events after a version, as the log holds them."""
         if isinstance(self.store, PostgresEventStore):
-            return [record.event for record in await self.store.events_of(task, after)]
+            return await self.store.events_of(task, after)
         assert isinstance(self.store, InMemoryEventStore)
-        return [r.event for r in self.store.events if r.stream_id == task and r.version > after]
+        return [r for r in self.store.events if r.stream_id == task and r.version > after]
+
+    async def recorded(self, task: UUID, after: int = 0) -> list[TaskEvent | Erased]:
+        """The task's events after a version."""
+        return [record.event for record in await self.records(task, after)]
 
     async def version(self, task: UUID) -> int:
         """The task's newest version in the log, 0 where there is none."""

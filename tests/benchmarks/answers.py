@@ -103,4 +103,12 @@ def _append(
 ) -> Append:
     command = uuid4()
     new = tuple(NewEvent(task_id, version + number, event, at) for number, event in enumerate(events))
-    return Append(place[0], place[1], command, command, None, new, "")
+    return Append(
+        workspace_id=place[0],
+        principal_id=place[1],
+        command_id=command,
+        correlation_id=command,
+        causation_id=None,
+        events=new,
+        receipt_start="{",
+    )

@@ -64,7 +64,15 @@ def _on_uvloop(work: Callable[[], Coroutine[None, None, T]]) -> T:
 def _append(workspace: UUID, principal: UUID) -> Append:
     command, stream = uuid4(), uuid4()
     start = receipt_start(stream, 1)
-    return Append(workspace, principal, command, command, None, (NewEvent(stream, 1, _EVENT),), start)
+    return Append(
+        workspace_id=workspace,
+        principal_id=principal,
+        command_id=command,
+        correlation_id=command,
+        causation_id=None,
+        events=(NewEvent(stream, 1, _EVENT),),
+        receipt_start=start,
+    )
 
 
 async def _started(settings: Settings) -> GroupCommitAppender:

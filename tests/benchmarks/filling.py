@@ -126,7 +126,15 @@ def stream_appends(task_id: UUID, events: int, place: tuple[UUID, UUID], seed: i
 def _append(task_id: UUID, version: int, events: tuple[TaskEvent, ...], place: tuple[UUID, UUID]) -> Append:
     command = uuid4()
     new = tuple(NewEvent(task_id, version + number, event) for number, event in enumerate(events))
-    return Append(place[0], place[1], command, command, None, new, "")
+    return Append(
+        workspace_id=place[0],
+        principal_id=place[1],
+        command_id=command,
+        correlation_id=command,
+        causation_id=None,
+        events=new,
+        receipt_start="{",
+    )
 
 
 def fill(settings: Settings, appends: Iterable[Append], progress: Progress = lambda _: None) -> int:

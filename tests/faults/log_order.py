@@ -23,10 +23,10 @@ from uuid import UUID, uuid4
 import msgspec
 import psycopg
 
+from application.log import Append, NewEvent
 from domain.task.events import TaskCreated
 from infrastructure.embedded.services import LocalServices
-from infrastructure.log.append_function import append_statement
-from infrastructure.log.codec import FIRST_VERSION, encode
+from infrastructure.log.append_function import append_parameters, append_statement
 from infrastructure.servers.migrate import migrate
 from infrastructure.servers.postgres import connect_sync
 from infrastructure.settings import load_settings
@@ -56,26 +56,16 @@ class Counts(msgspec.Struct, frozen=True):
 def append_some(connection: Connection, count: int) -> UUID:
     """Append a new stream of so many events in the transaction that `connection` is in; returns its id."""
     stream, command = uuid4(), uuid4()
-    payload = encode(TaskCreated("Ship it"), NOBODY)
-    connection.cursor(binary=True).execute(
-        append_statement(SCHEMA),
-        (
-            [count],
-            *([identity] for identity in (NOBODY, NOBODY, command, command)),
-            [None],
-            [None],
-            [None],
-            [""],
-            [1] * count,
-            [stream] * count,
-            list(range(1, count + 1)),
-            [None] * count,
-            [FIRST_VERSION] * count,
-            [payload.topic] * count,
-            [payload.state] * count,
-        ),
-        prepare=True,
+    append = Append(
+        workspace_id=NOBODY,
+        principal_id=NOBODY,
+        command_id=command,
+        correlation_id=command,
+        causation_id=None,
+        events=tuple(NewEvent(stream, version, TaskCreated("Ship it")) for version in range(1, count + 1)),
+        receipt_start="{",
     )
+    connection.cursor(binary=True).execute(append_statement(SCHEMA), append_parameters([append]), prepare=True)
     return stream
 
 
@@ -86,7 +76,7 @@ def remove_lock(connection: Connection) -> None:
     source: str = row[0]
     for before, after in (
         ("pg_advisory_xact_lock(hashtextextended('taskmaster ' || current_schema(), 0))", "NULL"),
-        ("start + n.ord", "nextval('positions')"),
+        ("start + n.ord, recorded", "nextval('positions'), recorded"),
     ):
         assert source.count(before) == 1
         source = source.replace(before, after)

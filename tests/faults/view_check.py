@@ -24,6 +24,7 @@ SELECT notification_id, originator_id, originator_version, recorded_at, effectiv
        correlation_id, causation_id, state, hash
 FROM log_main.events ORDER BY notification_id
 """
+_ENVELOPE = RecordedEvent.__struct_fields__[:10]
 _TIMES = ("due_at", "created_at", "updated_at", "started_at", "completed_at", "deleted_at")
 _COUNTED = {"created", "started", "completed", "reopened", "cancelled", "deleted"}
 
@@ -33,7 +34,11 @@ Documents = dict[UUID, TaskDocument]
 def read_log(connection: psycopg.Connection[Any]) -> list[TaskRecord]:
     """Every event, in order."""
     return [
-        RecordedEvent(*row[:10], msgspec.json.decode(row[10], type=TaskEvent), bytes(row[11]))
+        RecordedEvent(
+            **dict(zip(_ENVELOPE, row[:10], strict=True)),
+            event=msgspec.json.decode(row[10], type=TaskEvent),
+            hash=bytes(row[11]),
+        )
         for row in connection.execute(_LOG)
     ]
 

@@ -1,6 +1,6 @@
 """The log as tests see it: appends in few words, and what the table holds afterwards."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
 from typing import Any
@@ -11,11 +11,11 @@ from eventsourcing.postgres import PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
-from application.log import Append, Appended, IdempotencyKey, NewEvent
+from application.log import Append, Appended, Condition, IdempotencyKey, NewEvent
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
 from infrastructure.log.event_store import PostgresEventStore
-from infrastructure.log.hash_chain import ChainedRow
+from infrastructure.log.hash_chain import COLUMNS, ChainedRow
 from infrastructure.log.library_recorder import LogRecorder
 from infrastructure.log.stream_memory import StreamMemory
 from infrastructure.servers.postgres import connect_sync, pool
@@ -24,11 +24,7 @@ SCHEMA = "log_main"
 WORKSPACE = UUID("0195a000-0000-7000-8000-000000000001")
 ANA = UUID("0195a000-0000-7000-8000-0000000000aa")
 BEN = UUID("0195a000-0000-7000-8000-0000000000bb")
-ROWS = (
-    "SELECT notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, "
-    "principal_id, command_id, correlation_id, causation_id, schema_version, topic, state, hash "
-    "FROM events ORDER BY notification_id"
-)
+ROWS = f"SELECT {COLUMNS} FROM events ORDER BY notification_id"
 
 
 def created(stream: UUID, title: str = "Ship it") -> NewEvent:
@@ -52,11 +48,23 @@ def an_append(
     command_id: UUID | None = None,
     principal_id: UUID = ANA,
     workspace_id: UUID = WORKSPACE,
+    conditions: Sequence[Condition] = (),
+    authority: int = 0,
 ) -> Append:
     """A request to append `events`, by default under a command id of its own."""
     command = command_id or uuid7()
-    start = f'{{"command":"{command}","position":'
-    return Append(workspace_id, principal_id, command, command, None, events, start, idempotency)
+    return Append(
+        workspace_id=workspace_id,
+        principal_id=principal_id,
+        command_id=command,
+        correlation_id=command,
+        causation_id=None,
+        events=events,
+        receipt_start=f'{{"command":"{command}"',
+        idempotency=idempotency,
+        conditions=tuple(conditions),
+        authority=authority,
+    )
 
 
 def append(connection: psycopg.Connection[Any], *appends: Append, schema: str = SCHEMA) -> list[Appended | Exception]:

@@ -82,8 +82,8 @@ def walk(system: tuple[Dev, Path]) -> Callable[[], str]:
 
 SHOWN = (
     "HTTP/1.1 201 Created",
-    '"version":1,"position":1}',
-    '"version":3,"position":3}',
+    '"version":1,"hash":"',
+    '"version":3,"hash":"',
     "completed",
     '"reason": "approved by the board"',
     "open\nin_progress\nopen\ncompleted",

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from infrastructure.log.append_function import append_statement
+from domain.tags import TAG_SCHEME
+from infrastructure.log.append_function import append_statement, salted
 from infrastructure.log.hash_chain import GENESIS, ChainedRow, chain_hash
 from tests.infrastructure.log_under_test import (
     SCHEMA,
@@ -25,15 +26,16 @@ from tests.infrastructure.log_under_test import (
 
 Connection = psycopg.Connection[Any]
 
+BEFORE_1970 = datetime(1969, 12, 31, 23, 59, 59, 999999, UTC)
 UUIDS = st.uuids()
 TIMES = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.sampled_from([UTC, timezone(timedelta(hours=-7))]))
 TOPICS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
-EVENT = st.tuples(st.none() | TIMES, st.integers(-(2**31), 2**31 - 1), TOPICS, st.binary(max_size=60))
-ENVELOPE = st.tuples(UUIDS, UUIDS, UUIDS, UUIDS, st.none() | UUIDS)
+EVENT = st.tuples(st.none() | TIMES, st.integers(-(2**31), 2**31 - 1), TOPICS, st.binary(max_size=60), st.none() | UUIDS)
+ENVELOPE = st.tuples(UUIDS, UUIDS, UUIDS, UUIDS, st.none() | UUIDS, st.integers(0, 2**63 - 1))
 APPENDS = st.lists(st.tuples(ENVELOPE, st.lists(EVENT, min_size=1, max_size=3)), min_size=1, max_size=4)
 
-Envelope = tuple[UUID, UUID, UUID, UUID, UUID | None]
-Payload = tuple[datetime | None, int, str, bytes]
+Envelope = tuple[UUID, UUID, UUID, UUID, UUID | None, int]
+Payload = tuple[datetime | None, int, str, bytes, UUID | None]
 
 
 @pytest.fixture
@@ -44,12 +46,11 @@ def log(database_url: str) -> Iterator[Connection]:
 
 def expected_hashes(log: Connection, rows: list[ChainedRow]) -> list[bytes]:
     """The chain of every stream, computed in Python from the stored columns."""
-    identity = log.execute("SELECT log_id, epoch FROM log").fetchone()
-    assert identity is not None
+    (log_id,) = log.execute("SELECT log_id FROM log").fetchone() or ()
     heads: dict[UUID, bytes] = {}
     hashes = []
     for row in rows:
-        heads[row.stream_id] = chain_hash(identity[0], identity[1], row, heads.get(row.stream_id, GENESIS))
+        heads[row.stream_id] = chain_hash(log_id, row, heads.get(row.stream_id, GENESIS))
         hashes.append(heads[row.stream_id])
     return hashes
 
@@ -67,11 +68,19 @@ def append_raw(log: Connection, appends: list[tuple[Envelope, list[Payload]]], s
         append_statement(SCHEMA),
         (
             [len(payloads) for _, payloads in appends],
-            *([envelope[column] for envelope in envelopes] for column in range(5)),
+            *([envelope[column] for envelope in envelopes] for column in range(6)),
             [None] * count,
             [None] * count,
-            [""] * count,
-            *([event[column] for event in events] for column in range(7)),
+            ["{"] * count,
+            *([event[column] for event in events] for column in range(6)),
+            salted([event[6] for event in events]),
+            [event[7] for event in events],
+            [],
+            [],
+            [],
+            [],
+            [],
+            TAG_SCHEME,
         ),
     )
 
@@ -108,7 +117,7 @@ class TestHashChain:
 
     @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(APPENDS, APPENDS)
-    @example([((UUID(int=0),) * 5, [(datetime(1969, 12, 31, 23, 59, 59, 999999, UTC), 1, "Ä✓😀", b"\x00")])], [])
+    @example([((*(UUID(int=0),) * 5, 7), [(BEFORE_1970, 1, "Ä✓😀", b"\x00", UUID(int=1))])], [])
     def test_it_equals_the_second_implementation_for_any_envelope(
         self,
         log: Connection,
@@ -138,5 +147,6 @@ class TestHashChain:
             row.command_id,
             row.correlation_id,
             row.causation_id,
+            row.authority,
         ) == envelope
-        assert (row.effective_at, row.schema_version, row.topic, row.state) == payload
+        assert (row.effective_at, row.schema_version, row.topic, row.state, row.scope) == payload

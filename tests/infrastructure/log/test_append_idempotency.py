@@ -42,7 +42,9 @@ class TestKeys:
         first, second = streams(2)
         append(log, an_append(created(first)))
         asked = an_append(created(second), renamed(second, 2), idempotency=key("k"))
-        assert appended(append(log, asked)[0]).receipt == f"{asked.receipt_start}3}}".encode()
+        answer = appended(append(log, asked)[0])
+        assert answer.receipt == f'{asked.receipt_start},"hash":"{stored(log)[-1].hash.hex()}","position":3}}'.encode()
+        assert answer.hash == stored(log)[-1].hash
 
     def test_the_same_key_and_request_bring_back_the_receipt_and_write_nothing(self, log: Connection) -> None:
         first, second, third = streams(3)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from application.log import Append, Appended, EventStore, IdempotencyMismatch, NewEvent, VersionConflict
 from domain.task.aggregate import TASK
@@ -160,7 +161,7 @@ class TestFindReceipt:
         (task,) = streams(1)
         original = await store.append(an_append(created(task), idempotency=key("k")))
         found = await store.find_receipt(WORKSPACE, ANA, key("k"))
-        assert found == Appended(1, original.recorded_at, original.receipt, True)
+        assert found == replace(original, replayed=True)
 
     async def test_it_knows_no_key_of_another_principal_or_workspace(self, store: EventStore) -> None:
         (task,) = streams(1)

@@ -12,7 +12,7 @@ import pytest
 
 from infrastructure.cli import operations
 from infrastructure.importing.tickets import ImportRequest, import_tickets
-from infrastructure.log.hash_chain import GENESIS, ChainedRow, chain_hash
+from infrastructure.log.hash_chain import COLUMNS, GENESIS, ChainedRow, chain_hash
 from infrastructure.log.verify import BadEvent, verify_log
 from infrastructure.servers.postgres import connect_sync
 from infrastructure.settings import ConfigurationError, Settings
@@ -31,12 +31,19 @@ CHANGES = {
     "command_id": "gen_random_uuid()",
     "correlation_id": "gen_random_uuid()",
     "causation_id": "gen_random_uuid()",
+    "epoch": "epoch + 1",
+    "authority": "authority + 1",
+    "scope": "gen_random_uuid()",
+    "number": "1",
     "schema_version": "schema_version + 1",
     "topic": "topic || ' '",
     "state": "state || ' '::bytea",
+    "salt": "sha256(salt)",
+    "commitment": "sha256(commitment)",
     "hash": "sha256(hash)",
 }
 """For every column, a value that is not the one there."""
+_NULLABLE = ("effective_at", "causation_id", "scope", "number", "state", "salt")
 
 
 @pytest.fixture
@@ -101,11 +108,11 @@ def test_a_value_that_was_added_or_taken_away_is_found(log_url: str, column: str
 @pytest.mark.parametrize("column", [name for name in CHANGES if name not in ("originator_id", "originator_version")])
 def test_a_value_that_no_event_can_have_is_found(log_url: str, column: str) -> None:
     impossible = {"recorded_at": "'infinity'", "effective_at": "'-infinity'", "notification_id": "-notification_id"}
+    impossible |= {"causation_id": "gen_random_uuid()", "scope": "gen_random_uuid()", "number": "-1"}
     _tamper(
         log_url,
-        *([] if column in ("effective_at", "causation_id") else [f"ALTER TABLE events ALTER {column} DROP NOT NULL"]),
-        f"UPDATE events SET {column} = {impossible.get(column, 'gen_random_uuid()' if column == 'causation_id' else 'NULL')} "
-        "WHERE notification_id = 100",
+        *([] if column in _NULLABLE else [f"ALTER TABLE events ALTER {column} DROP NOT NULL"]),
+        f"UPDATE events SET {column} = {impossible.get(column, 'NULL')} WHERE notification_id = 100",
     )
     bad = _bad(log_url)
     if column == "notification_id":
@@ -166,7 +173,8 @@ def test_closing_the_gap_by_renumbering_does_not_help(log_url: str) -> None:
 
 _COPY = (
     "INSERT INTO events SELECT originator_id, {version}, {position}, recorded_at, effective_at, workspace_id, principal_id, "
-    "command_id, correlation_id, causation_id, schema_version, topic, state, hash FROM events WHERE notification_id = 100"
+    "command_id, correlation_id, causation_id, epoch, authority, scope, number, schema_version, topic, state, salt, "
+    "commitment, hash FROM events WHERE notification_id = 100"
 )
 
 
@@ -245,11 +253,9 @@ _PAIR = (
 
 def _rehash(connection: Connection, stream_id: UUID, events: int) -> None:
     """Make the hashes of a stream's first events fit what is stored there now."""
-    identity = connection.execute("SELECT log_id, epoch FROM log").fetchone()
+    identity = connection.execute("SELECT log_id FROM log").fetchone()
     rows = connection.execute(
-        "SELECT notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, principal_id, "
-        "command_id, correlation_id, causation_id, schema_version, topic, state, hash FROM events "
-        "WHERE originator_id = %s ORDER BY originator_version LIMIT %s",
+        f"SELECT {COLUMNS} FROM events WHERE originator_id = %s ORDER BY originator_version LIMIT %s".encode(),
         (stream_id, events),
     ).fetchall()
     assert identity is not None

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -44,8 +45,10 @@ def _row(event: dict[str, Any]) -> ChainedRow:
     return ChainedRow(
         int(event["position"]), UUID(event["stream_id"]), int(event["version"]), recorded, _time(event["effective_us"]),
         *(UUID(event[name]) for name in ("workspace_id", "principal_id", "command_id", "correlation_id")),
-        UUID(event["causation_id"]) if event["causation_id"] else None,
-        int(event["schema_version"]), event["topic"], bytes.fromhex(event["state"]), bytes.fromhex(event["hash"]),
+        UUID(event["causation_id"]) if event["causation_id"] else None, int(event["epoch"]), int(event["authority"]),
+        UUID(event["scope"]) if event["scope"] else None, int(event["number"]) if event["number"] else None,
+        int(event["schema_version"]), event["topic"], bytes.fromhex(event["state"]), bytes.fromhex(event["salt"]),
+        bytes.fromhex(event["commitment"]), bytes.fromhex(event["hash"]),
     )  # fmt: skip
 
 
@@ -76,8 +79,8 @@ def test_the_documents_example_has_the_hashes_that_both_implementations_compute(
     shown = vector()
     previous = GENESIS
     for event in shown["events"]:
-        theirs = independent_verifier.hash_of(shown["log_id"], event["epoch"], event, previous)
-        ours = chain_hash(UUID(shown["log_id"]), event["epoch"], _row(event), previous)
+        theirs = independent_verifier.hash_of(shown["log_id"], event, previous)
+        ours = chain_hash(UUID(shown["log_id"]), _row(event), previous)
         assert theirs.hex() == ours.hex() == event["hash"]
         previous = ours
     assert independent_verifier.first_bad(shown["log_id"], 2, shown["events"]) is None
@@ -140,9 +143,10 @@ def test_a_stream_whose_hashes_were_all_made_anew_escapes_both_as_the_document_s
         own = [event for event in csv.DictReader(file) if event["stream_id"] == str(number(1))]
     previous = bytes.fromhex(own[0]["hash"])
     for event in own[1:]:
-        epoch = 1 if event["version"] == "2" else 3
-        previous = independent_verifier.hash_of(log_id[0], epoch, event, previous)
-        world.connection.execute("UPDATE events SET hash = %s WHERE notification_id = %s", (previous, event["position"]))
+        commitment = sha256(bytes.fromhex(event["salt"] + event["state"])).digest()
+        previous = independent_verifier.hash_of(log_id[0], event | {"commitment": commitment.hex()}, previous)
+        made_anew = (commitment, previous, event["position"])
+        world.connection.execute("UPDATE events SET commitment = %s, hash = %s WHERE notification_id = %s", made_anew)
     assert len(own) == 4
     assert independent_verifier.verify(*exported()) is None
     assert verify_log(world.database_url, "main").first_bad is None

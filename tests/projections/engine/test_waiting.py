@@ -150,9 +150,9 @@ def foreign(world: World, topic: str = "bank.accounts:Account.Opened", stream: U
     """An event of somebody else's application, appended as the library's recorder does it."""
     row = world.connection.execute(
         "SELECT first_positions FROM append_events(ARRAY[1], ARRAY[%(id)s::uuid], ARRAY[%(id)s::uuid], ARRAY[%(id)s::uuid], "
-        "ARRAY[%(id)s::uuid], ARRAY[NULL::uuid], ARRAY[NULL], ARRAY[NULL::bytea], ARRAY[''], ARRAY[1], "
+        "ARRAY[%(id)s::uuid], ARRAY[NULL::uuid], ARRAY[0::bigint], ARRAY[NULL], ARRAY[NULL::bytea], ARRAY['{'], ARRAY[1], "
         "ARRAY[%(stream)s::uuid], ARRAY[1::bigint], ARRAY[NULL::timestamptz], ARRAY[%(version)s], ARRAY[%(topic)s], "
-        "ARRAY['{\"balance\": 1}'::bytea])",
+        "ARRAY[uuid_send(%(id)s::uuid) || '{\"balance\": 1}'::bytea], '{}', '{}', '{}', '{}', '{}', '{}', 1)",
         {"id": uuid4(), "stream": stream or uuid4(), "version": FIRST_VERSION, "topic": topic},
     ).fetchone()
     assert row

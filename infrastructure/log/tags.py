@@ -1,0 +1,20 @@
+"""The one way from an event to the tags under which the log keeps it: of what is appended, imported, recorded by the library
+and compared by `taskmaster verify`."""
+
+from typing import Any
+from uuid import UUID
+
+from domain.tags import tag_id, tags_of
+from infrastructure.log.codec import decode, is_foreign
+
+
+def derived_tags(event: Any, stream_id: UUID, workspace_id: UUID) -> list[UUID]:
+    """The ids of an event's tags."""
+    return [tag_id(tag) for tag in tags_of(event, stream_id, workspace_id)]
+
+
+def tags_of_stored(topic: str, schema_version: int, state: bytes, stream_id: UUID, workspace_id: UUID) -> list[UUID]:
+    """The same from the stored form; events that are not ours have none. Raises UnknownEventType."""
+    if is_foreign(topic):
+        return []
+    return derived_tags(decode(topic, schema_version, state), stream_id, workspace_id)
