@@ -63,7 +63,7 @@ def restore(settings: Settings, *, file: Path, replace: bool) -> int:
         logs = put_back(settings.database_url, file, replace=replace)
     worst = 0
     for log in logs:
-        _say(f"log {log.name} is back up to position {log.head:,}, and begins epoch {log.epoch}")
+        _say(f"log {log.name} is back, and begins epoch {log.epoch} at position {log.head:,}")
         worst = max(worst, verify(msgspec.structs.replace(settings, log_name=log.name), as_json=False))
     _say("every session was ended; the read models rebuild themselves once the workers run")
     return worst

@@ -1,8 +1,8 @@
 """`taskmaster restore`: a backup takes the place of what a database holds, in one transaction.
 
 The restored log gets an epoch that it never had before, in the same transaction: by it read models, API processes and clients'
-cursors that know what was appended after the backup find out that this is another history. Every session ends, because a
-backup also brings back sessions and refresh tokens that were ended since.
+cursors that know what was appended after the backup find out that this is another history. An event of the log itself then says
+where the epoch began. Every session ends, because a backup also brings back sessions and refresh tokens that were ended since.
 """
 
 import tempfile
@@ -14,8 +14,9 @@ import psycopg
 
 from infrastructure.cli.backup import LogState, log_states
 from infrastructure.cli.postgres_tools import PostgresTools, postgres_tools
+from infrastructure.log.system_stream import begin_epoch
 from infrastructure.servers.migrate import MIGRATION_LOCK, migrate
-from infrastructure.servers.postgres import CONTROL_SCHEMA
+from infrastructure.servers.postgres import CONTROL_SCHEMA, connect_sync, log_schema
 from infrastructure.settings import ConfigurationError
 
 Connection = psycopg.Connection[Any]
@@ -59,6 +60,10 @@ def restore(database_url: str, file: Path, *, replace: bool = False) -> list[Log
     with psycopg.connect(database_url, autocommit=True) as connection:
         names = [log.name for log in log_states(connection)]
         migrate(database_url, names)
+        # After the migrations, whatever form the backup's own functions had.
+        for name in names:
+            with connect_sync(database_url, log_schema(name), "taskmaster restore") as log:
+                begin_epoch(log, log_schema(name))
         connection.execute("ANALYZE")
         return log_states(connection)
 

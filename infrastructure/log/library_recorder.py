@@ -9,10 +9,9 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from eventsourcing.utils import retry
 from psycopg.sql import SQL, Identifier
 
-from domain.tags import TAG_SCHEME
-from infrastructure.log.append_function import Outcome, append_statement, salted
+from infrastructure.log.append_function import Outcome, append_statement
 from infrastructure.log.codec import FIRST_VERSION
-from infrastructure.log.tags import tags_of_stored
+from infrastructure.log.stored_appends import StoredAppend, StoredForm, stored_parameters
 
 NOBODY = UUID(int=0)
 """Workspace and principal of events that an application of the library appends without naming them."""
@@ -47,39 +46,19 @@ class LogRecorder(PostgresApplicationRecorder):
 
     @retry((InterfaceError, OperationalError), max_attempts=10, wait=0.2)
     def _append_once(self, events: list[StoredEvent], command_id: UUID, envelope: dict[str, Any]) -> Sequence[int]:
-        count = len(events)
-        workspace_id = envelope.get("workspace_id", NOBODY)
-        # An application of the library may write events of ours, which then must not lack their tags.
-        tagged = [
-            tags_of_stored(event.topic, FIRST_VERSION, event.state, _uuid(event.originator_id), workspace_id)
-            for event in events
-        ]
-        parameters: tuple[object, ...] = (
-            [count],
-            [workspace_id],
-            [envelope.get("principal_id", NOBODY)],
-            [command_id],
-            [envelope.get("correlation_id", command_id)],
-            [envelope.get("causation_id")],
-            [envelope.get("authority", 0)],
-            [None],
-            [None],
-            ["{"],
-            [1] * count,
-            [event.originator_id for event in events],
-            [event.originator_version for event in events],
-            [None] * count,
-            [FIRST_VERSION] * count,
-            [event.topic for event in events],
-            salted([event.state for event in events]),
-            [],
-            [number for number, tags in enumerate(tagged, 1) for _ in tags],
-            [tag for tags in tagged for tag in tags],
-            [],
-            [],
-            [],
-            TAG_SCHEME,
+        append = StoredAppend(
+            workspace_id=envelope.get("workspace_id", NOBODY),
+            principal_id=envelope.get("principal_id", NOBODY),
+            command_id=command_id,
+            correlation_id=envelope.get("correlation_id", command_id),
+            causation_id=envelope.get("causation_id"),
+            authority=envelope.get("authority", 0),
+            events=[
+                StoredForm(_uuid(event.originator_id), event.originator_version, event.topic, FIRST_VERSION, event.state)
+                for event in events
+            ],
         )
+        parameters = stored_parameters(append)
         with self.datastore.get_connection() as connection:
             with connection.cursor(binary=True) as cursor:
                 cursor.execute(self._append, parameters, prepare=True)
@@ -91,7 +70,7 @@ class LogRecorder(PostgresApplicationRecorder):
             # a lock of the whole instance.
             connection.execute(self._notify)
             first: int = row["first_positions"][0]
-            return list(range(first, first + count))
+            return list(range(first, first + len(events)))
 
 
 def _uuid(originator_id: UUID | str) -> UUID:

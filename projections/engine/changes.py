@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.envelope import RecordedEvent
+from domain.envelope import Erased, RecordedEvent
 from projections.engine.documents import D, Document, Documents
 
 KEPT_DOCUMENTS = 20_000
@@ -98,6 +98,7 @@ class ChangeReader:
         self._source = source
         self._documents_of = documents
         self._kinds = {event: kind for kind in documents.values() for event in kind.aggregate.events}
+        self._kinds_by_topic = {str(event.__struct_config__.tag): kind for event, kind in self._kinds.items()}
         self._most_bytes = kept_bytes // 2
         self._document_bytes = 0
         self._recent_bytes = 0
@@ -175,7 +176,7 @@ class ChangeReader:
             raise
 
     def _fold(self, records: Sequence[RecordedEvent[Any] | ForeignEvent]) -> list[Entry]:
-        kinds = [self._kinds.get(type(record.event)) if type(record) is RecordedEvent else None for record in records]
+        kinds = [self._kind_of(record.event) if type(record) is RecordedEvent else None for record in records]
         self._recover(records, kinds)
         documents = self._documents
         entries: list[Entry] = []
@@ -189,6 +190,9 @@ class ChangeReader:
             self._keep(kind, after)
             entries.append(Change(record, before, after, kind.aggregate.name))
         return entries
+
+    def _kind_of(self, event: msgspec.Struct) -> Documents[Any] | None:
+        return self._kinds_by_topic.get(event.topic) if type(event) is Erased else self._kinds.get(type(event))
 
     def _keep(self, kind: Documents[Any], document: Document) -> None:
         known = self._documents.get(document.id)

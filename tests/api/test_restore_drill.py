@@ -18,6 +18,8 @@ def test_after_a_restore_clients_sign_in_again_and_old_places_are_told_from_lost
         kept_task = ada.task("kept")
         kept = api.events(kept_task)[-1]
         file = backup(api_settings.database_url, tmp_path / "log.backup").file
+        # Where the first of them stood, the log will say that it was restored.
+        ada.task("lost as well")
         lost_task = ada.task("lost")
         lost = api.events(lost_task)[-1]
         assert ada.shown(lost_task)["title"] == "lost"

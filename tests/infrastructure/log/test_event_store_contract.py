@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from application.log import Append, Appended, EventStore, IdempotencyMismatch, NewEvent, VersionConflict
+from application.log import Append, Appended, Condition, EventStore, IdempotencyMismatch, NewEvent, VersionConflict
+from domain.boundaries import Boundary, Seen
 from domain.task.aggregate import TASK
 from domain.task.events import TaskCreated, TaskPrioritySet, TaskRenamed
 from domain.task.rules import Task
 from tests.in_memory_event_store import InMemoryEventStore
+from tests.infrastructure.log.tagged_by_label import _tagged_by_label  # noqa: F401 - a fixture
 from tests.infrastructure.log_under_test import (
     ANA,
     BEN,
@@ -39,6 +41,14 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
         return
     async with open_store(request.getfixturevalue("database_url")) as opened:
         yield opened
+
+
+TITLES: Boundary[tuple[str, ...]] = Boundary("a", (), lambda titles, event: (*titles, event.title))
+
+
+def labelled(title: str, *labels: str) -> NewEvent:
+    """The first event of a new task, whose labels are its tags in these tests."""
+    return NewEvent(streams(1)[0], 1, TaskCreated(title, labels=labels))
 
 
 async def outcomes(store: EventStore, *appends: Append) -> list[Appended | BaseException]:
@@ -154,6 +164,45 @@ class TestIdempotency:
         answers = await outcomes(store, *appends)
         assert len({answer.receipt for answer in answers if isinstance(answer, Appended)}) == 1
         assert [answer.replayed for answer in answers if isinstance(answer, Appended)].count(False) == 1
+
+
+@pytest.mark.usefixtures("_tagged_by_label")
+class TestBoundaries:
+    async def test_one_without_events_is_as_it_begins(self, store: EventStore) -> None:
+        assert await store.load_boundary(TITLES) == Seen((), 0)
+
+    async def test_it_folds_the_events_with_its_tag_in_order(self, store: EventStore) -> None:
+        await store.append(an_append(labelled("one", "a"), labelled("other", "b"), labelled("two", "a", "b")))
+        assert await store.load_boundary(TITLES) == Seen(("one", "two"), 3)
+
+    async def test_what_comes_after_what_was_seen_is_folded_onto_it(self, store: EventStore) -> None:
+        await store.append(an_append(labelled("one", "a")))
+        seen = await store.load_boundary(TITLES)
+        await store.append(an_append(labelled("two", "a")))
+        assert await store.load_boundary(TITLES, Seen(("something else",), seen.at)) == Seen(("something else", "two"), 2)
+
+    async def test_what_was_loaded_or_remembered_is_recalled(self, store: EventStore) -> None:
+        assert store.recall_boundary(TITLES) is None
+        await store.append(an_append(labelled("one", "a")))
+        assert store.recall_boundary(TITLES) is None
+        seen = await store.load_boundary(TITLES)
+        assert store.recall_boundary(TITLES) == seen
+        store.remember_boundary(TITLES, Seen(("one", "two"), 2))
+        assert store.recall_boundary(TITLES) == Seen(("one", "two"), 2)
+
+    async def test_of_many_that_decide_on_one_at_once_one_is_accepted(self, store: EventStore) -> None:
+        await store.append(an_append(labelled("one", "a")))
+        seen = await store.load_boundary(TITLES)
+        condition = Condition(TITLES.tag, seen.at)
+        answers = await outcomes(store, *(an_append(labelled("two", "a"), conditions=[condition]) for _ in range(9)))
+        assert sorted(type(answer).__name__ for answer in answers) == ["Appended"] + ["ConditionViolated"] * 8
+
+    async def test_a_number_is_the_next_of_its_scope(self, store: EventStore) -> None:
+        scope, other = streams(2)
+        wanted = [replace(labelled("x"), scope=scope), replace(labelled("x"), scope=other), replace(labelled("x"), scope=scope)]
+        answers = [await store.append(an_append(new)) for new in wanted]
+        assert [answer.number for answer in answers] == [1, 1, 2]
+        assert (await store.append(an_append(labelled("x")))).number is None
 
 
 class TestFindReceipt:

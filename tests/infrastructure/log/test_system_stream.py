@@ -1,0 +1,47 @@
+"""The system stream: what the log says about itself stands among its events, and no read model minds it."""
+
+from uuid import UUID
+
+import msgspec
+
+from domain.task.events import TaskCreated, TaskRenamed
+from infrastructure.log.system_stream import begin_epoch
+from infrastructure.log.verify import verify_log
+from projections import TABLES
+from tests.log_world import World, number
+
+NOBODY = UUID(int=0)
+
+
+def test_an_epoch_begins_with_an_event_of_the_log_itself(world: World) -> None:
+    world.record(number(1), TaskCreated("A"))
+    world.connection.execute("UPDATE log SET epoch = 2")
+    begin_epoch(world.connection, "log_main")
+    row = world.connection.execute(
+        "SELECT e.originator_id = l.log_id, e.originator_version, e.workspace_id, e.epoch, e.topic, "
+        "convert_from(e.state, 'UTF8') FROM events e, log l WHERE e.notification_id = 2"
+    ).fetchone()
+    assert row is not None
+    assert row[:5] == (True, 1, NOBODY, 2, "log.epoch_began")
+    assert msgspec.json.decode(row[5]) == {"type": "log.epoch_began", "epoch": 2}
+    assert verify_log(world.database_url, "main").first_bad is None
+
+
+def test_it_is_said_once_an_epoch(world: World) -> None:
+    world.connection.execute("UPDATE log SET epoch = 2")
+    begin_epoch(world.connection, "log_main")
+    begin_epoch(world.connection, "log_main")
+    world.connection.execute("UPDATE log SET epoch = 3")
+    begin_epoch(world.connection, "log_main")
+    assert world.head() == 2
+
+
+def test_every_read_model_passes_over_it(world: World) -> None:
+    world.record(number(1), TaskCreated("A"))
+    world.connection.execute("UPDATE log SET epoch = 2")
+    world.connection.execute("UPDATE checkpoints SET epoch = 2")
+    begin_epoch(world.connection, "log_main")
+    world.record(number(1), TaskRenamed("B"))
+    world.project()
+    assert {world.position(table.name) for table in TABLES} == {3}
+    assert world.connection.execute("SELECT count(*) FROM task_history").fetchone() == (2,)
