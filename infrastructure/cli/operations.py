@@ -75,7 +75,7 @@ def verify(settings: Settings, *, as_json: bool, read_models: bool = False) -> i
         found = verify_log(settings.database_url, settings.log_name, on_progress)
     models = verify_read_models(settings) if read_models and not found.first_bad else None
     print_verification(Console(), found, models, as_json=as_json)
-    return 1 if found.first_bad or any(each.differing for each in models or ()) else 0
+    return 1 if not found.is_clean or any(each.differing for each in models or ()) else 0
 
 
 def status(settings: Settings, *, as_json: bool) -> int:

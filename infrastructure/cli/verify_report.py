@@ -35,6 +35,15 @@ def _print_model(console: Console, model: ReadModelFinding) -> None:
         console.print(f"{at}: what the log says", highlight=False)
 
 
+def _print_derived(console: Console, found: Verification) -> None:
+    if found.tags_not_compared:
+        console.print(f"tags were not compared: {found.tags_not_compared}", markup=False, highlight=False)
+    if found.derived_bad:
+        bad = found.derived_bad
+        console.print(f"[bold red]NOT WHAT THE EVENTS SAY[/] {bad.table} at position {bad.position}: ", end="", highlight=False)
+        console.print(bad.reason, markup=False, highlight=False)
+
+
 def _print_log(console: Console, found: Verification) -> None:
     console.print(
         f"log {found.log}: {found.events:,} events of {found.streams:,} streams checked, "
@@ -50,6 +59,7 @@ def _print_log(console: Console, found: Verification) -> None:
             "since a restore, or the epoch was raised by hand",
             highlight=False,
         )
+    _print_derived(console, found)
     if bad is None:
         console.print(f"every event up to position {found.head:,} is as it was appended", highlight=False)
         return

@@ -3,7 +3,8 @@
 Every event is read in the order of positions, with the hash of the event before it in its stream, and its hash is computed
 again from the row. Positions must be 1, 2, 3, …, versions must follow one another in each stream from 0 or 1, and both
 are bound into the hash. So a row that was changed, deleted, inserted, copied, swapped or renumbered is found, and the first
-event that is named is the lowest position where the log is not what it was. Memory is bounded by a page of rows.
+event that is named is the lowest position where the log is not what it was. Memory is bounded by a page of rows. What is
+derived from the events is compared beside that: see `verify_derived`.
 
 What cannot be found, because nothing in the database has a secret:
 
@@ -31,6 +32,7 @@ import psycopg
 
 from infrastructure.log.hash_chain import COLUMNS, GENESIS, SALT_BYTES, ChainedRow, chain_hash, commitment_to
 from infrastructure.log.rows import HEAD
+from infrastructure.log.verify_derived import BadDerivation, DerivedTables
 from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.settings import ConfigurationError
 
@@ -94,6 +96,13 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     erased: int
     seconds: float
     first_bad: BadEvent | None
+    derived_bad: BadDerivation | None
+    tags_not_compared: str
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is amiss."""
+        return self.first_bad is None and self.derived_bad is None
 
     @property
     def events_per_second(self) -> float:
@@ -112,18 +121,22 @@ Progress = Callable[[int, int], None]
 
 
 def verify_log(database_url: str, log_name: str, on_progress: Progress | None = None) -> Verification:
-    """Check every event of the log up to its present head; stops at the first bad one. The log may grow meanwhile.
+    """Check every event of the log up to its present head, and the tags and numbers beside them; stops at the first bad event.
+
+    The log may grow meanwhile: all is read on one snapshot.
 
     Raises ConfigurationError where there is no such log, psycopg.OperationalError where the server is away.
     """
     started = time.monotonic()
     with connect_sync(database_url, log_schema(log_name), "taskmaster verify") as connection:
-        check = _Check(connection, log_name)
-        first_bad = None
-        try:
-            check.run(on_progress)
-        except _Found as found:
-            first_bad = found.bad
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with connection.transaction():
+            check = _Check(connection, log_name)
+            first_bad = None
+            try:
+                check.run(on_progress)
+            except _Found as found:
+                first_bad = found.bad
         return Verification(
             log=log_name,
             epoch=check.newest_epoch,
@@ -134,6 +147,8 @@ def verify_log(database_url: str, log_name: str, on_progress: Progress | None = 
             erased=check.erased,
             seconds=time.monotonic() - started,
             first_bad=first_bad,
+            derived_bad=check.derived.bad,
+            tags_not_compared=check.derived.not_compared,
         )
 
 
@@ -149,6 +164,7 @@ class _Check:
         self._log_id: UUID | None = identity[0] if identity else None
         self.newest_epoch: int = identity[1] if identity else 0
         self.epoch = 1
+        self.derived = DerivedTables(connection)
         row = connection.execute(HEAD).fetchone()
         self.head: int = row[0] if row else 0
         self.events = 0
@@ -172,6 +188,7 @@ class _Check:
             position, stream_id, version = outside
             reason = f"an event has the position {position}; positions begin at 1"
             raise _Found(BadEvent(max(self.head, 0) + 1, stream_id, version, "position_out_of_range", reason))
+        self.derived.finish()
 
     def _check_page(self, after: int, until: int) -> None:
         expected = after + 1
@@ -217,6 +234,7 @@ class _Check:
             raise _Found(self._misfit(row))
         self._require_payload(row)
         self._require_epoch(row)
+        self.derived.check(row)
 
     def _require_payload(self, row: ChainedRow) -> None:
         if row.state is None and row.salt is None:
