@@ -12,6 +12,7 @@ from projections.engine.changes import Change, ChangeReader, Passed
 from projections.engine.port import Hold
 from projections.engine.projector import Projector
 from tests.log_world import HOME, World, number
+from tests.projections.recording import Recording, prepare
 from tests.second_aggregate import JAR, Jar, JarFilled, JarOpened, JarPainted, Jars, jars_are_known
 
 
@@ -65,6 +66,15 @@ def test_each_read_model_takes_what_it_follows(world: World) -> None:
     assert [key for key in world.hot_dump() if key.startswith(b"t:")] == [
         b"t:%s:%s" % (HOME.hex.encode(), number(2).hex.encode())
     ]
+
+
+def test_what_a_read_model_does_not_follow_never_comes_to_it(world: World) -> None:
+    prepare(world, "tasks alone")
+    model = Recording("tasks alone")
+    world.record(number(1), JarOpened("blue"), JarFilled(3))
+    world.record(number(2), TaskCreated("Ship it"))
+    world.tables([model]).catch_up()
+    assert (model.tried, world.position("tasks alone")) == ([3], 3)
 
 
 def test_a_jar_that_fails_is_parked_by_those_who_follow_it_alone(world: World) -> None:
