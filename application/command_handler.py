@@ -1,12 +1,11 @@
 """Every command takes this way: authorise, load, check, decide, append, receipt."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +14,7 @@ from application.authorization import authorize
 from application.log import (
     Append,
     Appended,
+    Condition,
     ConditionViolated,
     EventStore,
     IdempotencyKey,
@@ -24,12 +24,15 @@ from application.log import (
 )
 from application.principal import Principal
 from application.receipts import Receipt, completed, receipt_start, replayed
+from application.turns import Held, NoTurn, Turns
 from domain.aggregate import Aggregate, C, E, S
+from domain.boundaries import Boundary, Seen
 from domain.errors import DomainError
+from domain.tags import tags_of
 
 MOST_ATTEMPTS = 10
 LONGEST_WAIT_FOR_TURN = 5.0
-"""In seconds, behind other commands of this process for the same stream."""
+"""In seconds, behind other commands of this process for the same stream or boundary."""
 
 
 class Refused(Exception):
@@ -82,6 +85,9 @@ class CommandContext(msgspec.Struct, frozen=True, gc=False):
     effective_at: datetime | None = None
 
 
+TagsOf = Callable[[Any, UUID, UUID], tuple[str, ...]]
+"""The tags of an event, by its stream and workspace: `domain.tags.tags_of`."""
+
 S_contra = TypeVar("S_contra", contravariant=True)
 C_contra = TypeVar("C_contra", contravariant=True, bound=msgspec.Struct)
 
@@ -108,13 +114,16 @@ class NothingToCheck:
 
 
 class CommandHandler(Generic[S, E, C]):
-    """Handles the commands of one aggregate over one log."""
+    """Handles the commands of one aggregate over one log. All handlers of a process and log share their `turns`."""
 
-    def __init__(self, aggregate: Aggregate[S, E, C], store: EventStore, check: Check[S, C]) -> None:
+    def __init__(
+        self, aggregate: Aggregate[S, E, C], store: EventStore, check: Check[S, C], turns: Turns, tags: TagsOf = tags_of
+    ) -> None:
         self.aggregate = aggregate
         self.check = check
         self._store = store
-        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._turns = turns
+        self._tags_of = tags
 
     async def handle(self, command: C, stream_id: UUID, context: CommandContext, check: Check[S, C] | None = None) -> Receipt:
         """Decide `command` and append what it means, durably; `check` takes the place of the handler's own.
@@ -136,45 +145,84 @@ class CommandHandler(Generic[S, E, C]):
         return replace(receipt, created=asked.creates) if receipt.replayed else receipt
 
     async def _handle(self, asked: "_Asked[S, C]") -> Receipt:
-        with suppress(VersionConflict, ConditionViolated):
-            receipt = await self._decided_on_memory(asked)
-            return receipt or await self._decided_on_log(asked)
-        # Commands of this process that met on one stream go on one by one: at once, each success would make
-        # the next attempt of all others fail.
-        turn = self._turns.setdefault(asked.stream_id, asyncio.Lock())
+        deadline = asyncio.get_running_loop().time() + LONGEST_WAIT_FOR_TURN
+        held = Held(self._turns)
         try:
-            await asyncio.wait_for(turn.acquire(), LONGEST_WAIT_FOR_TURN)
-        except TimeoutError:
-            raise Contention from None
-        try:
+            await held.take(asked.stream_id, deadline)
+            with suppress(VersionConflict, ConditionViolated):
+                receipt = await self._decided_on_memory(asked, held, deadline)
+                return receipt or await self._decided_on_log(asked, held, deadline)
             for _ in range(MOST_ATTEMPTS - 1):
                 with suppress(VersionConflict, ConditionViolated):
-                    return await self._decided_on_log(asked)
+                    return await self._decided_on_log(asked, held, deadline)
+        except NoTurn:
+            raise Contention from None
         finally:
-            turn.release()
+            held.give_back()
         raise Contention
 
-    async def _decided_on_memory(self, asked: "_Asked[S, C]") -> Receipt | None:
+    async def _decided_on_memory(self, asked: "_Asked[S, C]", held: Held, deadline: float) -> Receipt | None:
         """The receipt if remembered state leads to events and the append proves it; a new stream needs none."""
         remembered = self._store.recall(asked.stream_id)
         if remembered is None and not asked.creates:
             return None
         try:
             events = await self._decide(asked, remembered)
+            if not events:
+                return None
+            rested = await self._rest_on_boundaries(asked, remembered, events, held, deadline, fresh=False)
         except (DomainError, PreconditionFailed):
             return None
-        return await self._append(asked, remembered, events) if events else None
+        return await self._append(asked, remembered, events, rested)
 
-    async def _decided_on_log(self, asked: "_Asked[S, C]") -> Receipt:
+    async def _decided_on_log(self, asked: "_Asked[S, C]", held: Held, deadline: float) -> Receipt:
         loaded = await self._store.load(self.aggregate, asked.stream_id)
         try:
             events = await self._decide(asked, loaded)
+            rested = await self._rest_on_boundaries(asked, loaded, events, held, deadline, fresh=True)
         except (DomainError, PreconditionFailed) as refusal:
             # What is somebody else's leaves no trace in a refusal, and a creation cannot tell whose the id is.
             if loaded and self._is_own(asked, loaded) and not asked.creates:
-                refusal.position = loaded.position
+                refusal.position = max(loaded.position, refusal.position or 0)
             raise
-        return await self._append(asked, loaded, events)
+        return await self._append(asked, loaded, events, rested)
+
+    async def _rest_on_boundaries(
+        self,
+        asked: "_Asked[S, C]",
+        loaded: Loaded[S] | None,
+        events: tuple[E, ...],
+        held: Held,
+        deadline: float,
+        *,
+        fresh: bool,
+    ) -> "_Rested":
+        """What the decision rests on beside its stream, and may; raises the refusal where it may not.
+
+        The turns come first: what was remembered before the others had theirs is out of date by then.
+        """
+        if not events:
+            return _NOTHING
+        workspace_id = asked.context.principal.workspace_id
+        state = loaded.state if loaded else None
+        rules = self.aggregate.rules(state, asked.command, asked.stream_id, workspace_id)
+        if not rules:
+            return _NOTHING
+        tags = tuple(frozenset(self._tags_of(event, asked.stream_id, workspace_id)) for event in events)
+        changed = frozenset().union(*tags)
+        await held.take_tags({rule.boundary.tag: rule.boundary.tag in changed for rule in rules}, deadline)
+        rested: list[tuple[Boundary[Any], Seen[Any]]] = []
+        for rule in rules:
+            seen = self._store.recall_boundary(rule.boundary)
+            if seen is None or fresh:
+                seen = await self._store.load_boundary(rule.boundary, seen)
+            try:
+                rule.require(seen.state)
+            except DomainError as refusal:
+                refusal.position = seen.at or None
+                raise
+            rested.append((rule.boundary, seen))
+        return _Rested(tuple(rested), tags)
 
     async def _decide(self, asked: "_Asked[S, C]", loaded: Loaded[Any] | None) -> tuple[E, ...]:
         if loaded is not None and not self._is_own(asked, loaded):
@@ -204,7 +252,9 @@ class CommandHandler(Generic[S, E, C]):
         if clash or if_match.strict:
             raise PreconditionFailed(loaded.version, clash)
 
-    async def _append(self, asked: "_Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...]) -> Receipt:
+    async def _append(
+        self, asked: "_Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], rested: "_Rested"
+    ) -> Receipt:
         stream_id, context = asked.stream_id, asked.context
         before = loaded.version if loaded else 0
         version = before + len(events)
@@ -220,10 +270,12 @@ class CommandHandler(Generic[S, E, C]):
                 correlation_id=context.correlation_id,
                 causation_id=context.causation_id,
                 events=tuple(
-                    NewEvent(stream_id, before + number, event, context.effective_at) for number, event in enumerate(events, 1)
+                    NewEvent(stream_id, before + number, event, context.effective_at, self.aggregate.scope(event))
+                    for number, event in enumerate(events, 1)
                 ),
                 receipt_start=start,
                 idempotency=context.idempotency,
+                conditions=tuple(Condition(boundary.tag, seen.at) for boundary, seen in rested.boundaries),
             )
         )
         if appended.replayed and context.idempotency:
@@ -231,6 +283,7 @@ class CommandHandler(Generic[S, E, C]):
         # A replay answers with the time of the second sending, which is not when it happened.
         if events and not appended.replayed:
             self._remember(asked, loaded, events, version, appended)
+            self._advance(rested, events, appended.position)
         return Receipt(stream_id, version, appended.position, appended.receipt, before == 0, bool(events))
 
     def _remember(
@@ -244,6 +297,15 @@ class CommandHandler(Generic[S, E, C]):
         happened_at = context.effective_at or appended.recorded_at
         workspace_id = context.principal.workspace_id
         self._store.remember(asked.stream_id, Loaded(aggregate, state, version, appended.position, workspace_id, happened_at))
+
+    def _advance(self, rested: "_Rested", events: tuple[E, ...], position: int) -> None:
+        """Remember the boundaries as the accepted append has left them: it proved what they were before it."""
+        for boundary, seen in rested.boundaries:
+            state, at = seen.state, seen.at
+            for place, (event, tags) in enumerate(zip(events, rested.tags, strict=True), position - len(events) + 1):
+                if boundary.tag in tags:
+                    state, at = boundary.evolve(state, event), place
+            self._store.remember_boundary(boundary, Seen(state, at))
 
     async def _earlier_answer(self, context: CommandContext) -> Receipt | None:
         if context.idempotency is None:
@@ -261,3 +323,13 @@ class _Asked(msgspec.Struct, Generic[S, C], frozen=True, gc=False):
     context: CommandContext
     check: Check[S, C]
     creates: bool
+
+
+class _Rested(msgspec.Struct, frozen=True, gc=False):
+    """What a decision rested on beside its stream: the boundaries as they were seen, and the tags of each of its events."""
+
+    boundaries: tuple[tuple[Boundary[Any], Seen[Any]], ...] = ()
+    tags: tuple[frozenset[str], ...] = ()
+
+
+_NOTHING = _Rested()

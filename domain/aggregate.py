@@ -2,16 +2,28 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 import msgspec
 
+from domain.boundaries import Rule
 from domain.envelope import Erased
 from domain.errors import DomainError
 
 S = TypeVar("S")
 E = TypeVar("E", bound=msgspec.Struct)
 C = TypeVar("C", bound=msgspec.Struct)
+
+
+def no_rules(state: object, command: object, stream_id: UUID, workspace_id: UUID) -> tuple[Rule[Any], ...]:  # noqa: ARG001
+    """Everything that decides is in the stream."""
+    return ()
+
+
+def no_number(event: object) -> UUID | None:  # noqa: ARG001
+    """Nothing is numbered."""
+    return None
 
 
 class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
@@ -25,6 +37,8 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
     - `touched` by kind of event, and `command_fields`: the fields that it changes or means to change; `fields` are all of them.
     - `state_size`: what a state takes in memory beyond its fixed parts, in bytes, about.
     - `schema_versions`: of the payloads written now, for the kinds of event whose payload is not of version 1 any more.
+    - `rules(state, command, stream_id, workspace_id)`: what the decision requires of boundaries, asked once `decide` has given
+      events. `scope(event)`: the scope of which the log is to give the event the next number, None for none.
     """
 
     name: str
@@ -40,3 +54,5 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
     command_fields: Callable[[C], frozenset[str]]
     state_size: Callable[[S], int]
     schema_versions: Mapping[type[E], int] = {}
+    rules: Callable[[S | None, C, UUID, UUID], tuple[Rule[Any], ...]] = no_rules
+    scope: Callable[[E], UUID | None] = no_number

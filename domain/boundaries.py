@@ -30,3 +30,10 @@ class Seen(msgspec.Struct, Generic[B], frozen=True, gc=False):
 
     state: B
     at: int
+
+
+class Rule(msgspec.Struct, Generic[B], frozen=True, gc=False):
+    """What a decision requires of a boundary: `require` raises the refusal where its state does not allow the decision."""
+
+    boundary: Boundary[B]
+    require: Callable[[B], None]

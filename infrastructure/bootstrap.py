@@ -11,6 +11,7 @@ from application.batches import BatchHandler
 from application.command_handler import CommandHandler
 from application.identity.accounts import Accounts, Lifetimes
 from application.task_assignees import AssigneesAreMembers
+from application.turns import Turns
 from domain.task.aggregate import TASK
 from domain.task.commands import TaskCommand
 from domain.task.events import TaskEvent
@@ -164,7 +165,7 @@ async def _open_log(
     async def members_of(workspace_id: UUID) -> frozenset[UUID]:
         return await _members_of(accounts_pool, workspace_id)
 
-    handler = CommandHandler(TASK, store, AssigneesAreMembers(members_of))
+    handler = CommandHandler(TASK, store, AssigneesAreMembers(members_of), Turns())
     log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions, watch))
     log.batches = BatchHandler(store, handler, store.has_company)
     log.batch_turns = BatchTurns(settings.max_waiting_batch_bytes)

@@ -14,6 +14,7 @@ from application.log import EventStore, IdempotencyKey
 from application.principal import Principal
 from application.receipts import Receipt
 from application.task_assignees import AssigneesAreMembers
+from application.turns import Turns
 from domain.envelope import Erased
 from domain.task.aggregate import TASK
 from domain.task.commands import TaskCommand
@@ -63,7 +64,7 @@ class Desk:
 
     def __init__(self, store: EventStore) -> None:
         self.store = store
-        self.handler = CommandHandler(TASK, store, AssigneesAreMembers(members))
+        self.handler = CommandHandler(TASK, store, AssigneesAreMembers(members), Turns())
 
     async def handle(self, command: TaskCommand, task: UUID, given: CommandContext | None = None) -> Receipt:
         return await self.handler.handle(command, task, given or context())

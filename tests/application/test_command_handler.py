@@ -12,6 +12,7 @@ from application.command_handler import CommandHandler, IfMatch
 from application.log import IdempotencyMismatch
 from application.receipts import ReceiptBody
 from application.task_assignees import AssigneesAreMembers
+from application.turns import Turns
 from domain.errors import InvalidValue, NotFound, RuleViolated
 from domain.task.aggregate import TASK
 from domain.task.commands import (
@@ -148,7 +149,7 @@ class TestIdempotencyKey:
         async def without_ben(workspace_id: UUID) -> frozenset[UUID]:
             return frozenset({ANA})
 
-        later = CommandHandler(TASK, desk.store, AssigneesAreMembers(without_ben))
+        later = CommandHandler(TASK, desk.store, AssigneesAreMembers(without_ben), Turns())
         again = await later.handle(AssignTask(BEN), task, context("k"))
         assert (again.body, again.replayed) == (original.body, True)
 

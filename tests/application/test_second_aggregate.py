@@ -12,6 +12,7 @@ from application.command_handler import CommandHandler, IfMatch, NothingToCheck,
 from application.log import EventStore, IdempotencyMismatch, Loaded
 from application.receipts import ReceiptBody
 from application.task_assignees import AssigneesAreMembers
+from application.turns import Turns
 from domain.errors import InvalidValue, NotFound, NotPermitted, RuleViolated
 from domain.task.aggregate import TASK
 from domain.task.commands import CreateTask, RenameTask
@@ -56,12 +57,12 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[EventStore]:
 
 @pytest.fixture
 def jars(store: EventStore) -> CommandHandler[Any, Any, JarCommand]:
-    return CommandHandler(JAR, store, NothingToCheck())
+    return CommandHandler(JAR, store, NothingToCheck(), Turns())
 
 
 @pytest.fixture
 def tasks(store: EventStore) -> CommandHandler[Any, Any, Any]:
-    return CommandHandler(TASK, store, AssigneesAreMembers(members))
+    return CommandHandler(TASK, store, AssigneesAreMembers(members), Turns())
 
 
 class TestCommands:
@@ -102,7 +103,7 @@ class TestCommands:
                 if isinstance(state, Jar) and state.colour != "blue":
                     raise InvalidValue("not_blue", "Only blue jars are filled.", "colour")
 
-        jars, jar = CommandHandler(JAR, store, OnlyBlue()), uuid4()
+        jars, jar = CommandHandler(JAR, store, OnlyBlue(), Turns()), uuid4()
         await jars.handle(OpenJar("blue"), jar, context())
         await jars.handle(FillJar(1), jar, context())
         await jars.handle(PaintJar("red"), jar, context())

@@ -1,0 +1,145 @@
+"""Turns: commands of one process that meet on a stream or a boundary go on one after the other, in the order of their coming.
+
+Whoever finds a name busy queues before its first attempt. At once, each success would make the next attempt of all others fail;
+and if newcomers might try first, they would win on memory against those who wait, again and again. Those who only rest on a
+boundary and do not change it share its turn.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from contextlib import suppress
+
+
+class NoTurn(Exception):
+    """The turn did not come in time."""
+
+
+class _Line:
+    """Those who are at one name, and those who wait for it."""
+
+    __slots__ = ("changing", "sharing", "waiting")
+
+    def __init__(self) -> None:
+        self.changing = False
+        self.sharing = 0
+        self.waiting: deque[tuple[bool, asyncio.Future[None]]] = deque()
+
+    def lets_in(self, *, to_change: bool) -> bool:
+        return not self.changing and not (to_change and self.sharing)
+
+    def enter(self, *, to_change: bool) -> None:
+        if to_change:
+            self.changing = True
+        else:
+            self.sharing += 1
+
+    def leave(self, *, to_change: bool) -> None:
+        if to_change:
+            self.changing = False
+        else:
+            self.sharing -= 1
+        self.call()
+
+    def call(self) -> None:
+        """Let in whoever is first, and those behind who can share with him."""
+        while self.waiting and self.lets_in(to_change=self.waiting[0][0]):
+            to_change, called = self.waiting.popleft()
+            if not called.done():
+                self.enter(to_change=to_change)
+                called.set_result(None)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.changing or self.sharing or self.waiting)
+
+
+class Turns:
+    """The lines of one process. Used by one event loop."""
+
+    def __init__(self) -> None:
+        self._lines: dict[Hashable, _Line] = {}
+
+    @property
+    def busy(self) -> int:
+        """At how many names somebody is."""
+        return len(self._lines)
+
+    def enter_at_once(self, name: Hashable, *, to_change: bool) -> bool:
+        """Take the turn if nobody is there and nobody waits who would be passed."""
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = _Line()
+        elif line.waiting or not line.lets_in(to_change=to_change):
+            return False
+        line.enter(to_change=to_change)
+        return True
+
+    async def enter(self, name: Hashable, *, to_change: bool) -> None:
+        """Take the turn when it comes. Whoever is cancelled meanwhile has not got it."""
+        if self.enter_at_once(name, to_change=to_change):
+            return
+        line = self._lines[name]
+        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        place = (to_change, called)
+        line.waiting.append(place)
+        try:
+            await called
+        except asyncio.CancelledError:
+            if called.done() and not called.cancelled():
+                self.leave(name, to_change=to_change)
+            else:
+                with suppress(ValueError):
+                    line.waiting.remove(place)
+                # Those behind may share with those who are at it, which the one who left could not.
+                line.call()
+            raise
+
+    def leave(self, name: Hashable, *, to_change: bool) -> None:
+        """Give the turn to whoever is next."""
+        line = self._lines[name]
+        line.leave(to_change=to_change)
+        if line.is_empty:
+            del self._lines[name]
+
+
+class Held:
+    """The turns that one command holds. Names are taken in one order by everybody (the stream, then tags as they sort), so that
+    nobody waits for somebody who waits for him."""
+
+    __slots__ = ("_held", "_turns")
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._held: dict[Hashable, bool] = {}
+
+    async def take(self, name: Hashable, deadline: float) -> None:
+        """The turn to change what has this name. Raises NoTurn where it does not come by `deadline` (the loop's time)."""
+        await self._take(name, deadline, to_change=True)
+
+    async def take_tags(self, tags: dict[str, bool], deadline: float) -> None:
+        """The turns for these tags, True where it is to change: instead of those for other tags that are held."""
+        held = {name: to_change for name, to_change in self._held.items() if isinstance(name, str)}
+        if all(held.get(tag) in {to_change, True} for tag, to_change in tags.items()):
+            return
+        for tag in held:
+            self._leave(tag)
+        for tag in sorted(tags):
+            await self._take(tag, deadline, to_change=tags[tag])
+
+    async def _take(self, name: Hashable, deadline: float, *, to_change: bool) -> None:
+        if not self._turns.enter_at_once(name, to_change=to_change):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._turns.enter(name, to_change=to_change)
+            except TimeoutError:
+                raise NoTurn from None
+        self._held[name] = to_change
+
+    def give_back(self) -> None:
+        """Leave all."""
+        for name in list(self._held):
+            self._leave(name)
+
+    def _leave(self, name: Hashable) -> None:
+        self._turns.leave(name, to_change=self._held.pop(name))
