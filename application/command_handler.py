@@ -1,6 +1,5 @@
 """Every command takes this way: authorise, load, check, decide, append, receipt."""
 
-import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -145,23 +144,22 @@ class CommandHandler(Generic[S, E, C]):
         return replace(receipt, created=asked.creates) if receipt.replayed else receipt
 
     async def _handle(self, asked: "_Asked[S, C]") -> Receipt:
-        deadline = asyncio.get_running_loop().time() + LONGEST_WAIT_FOR_TURN
-        held = Held(self._turns)
+        held = Held(self._turns, LONGEST_WAIT_FOR_TURN)
         try:
-            await held.take(asked.stream_id, deadline)
+            await held.take(asked.stream_id)
             with suppress(VersionConflict, ConditionViolated):
-                receipt = await self._decided_on_memory(asked, held, deadline)
-                return receipt or await self._decided_on_log(asked, held, deadline)
+                receipt = await self._decided_on_memory(asked, held)
+                return receipt or await self._decided_on_log(asked, held)
             for _ in range(MOST_ATTEMPTS - 1):
                 with suppress(VersionConflict, ConditionViolated):
-                    return await self._decided_on_log(asked, held, deadline)
+                    return await self._decided_on_log(asked, held)
         except NoTurn:
             raise Contention from None
         finally:
             held.give_back()
         raise Contention
 
-    async def _decided_on_memory(self, asked: "_Asked[S, C]", held: Held, deadline: float) -> Receipt | None:
+    async def _decided_on_memory(self, asked: "_Asked[S, C]", held: Held) -> Receipt | None:
         """The receipt if remembered state leads to events and the append proves it; a new stream needs none."""
         remembered = self._store.recall(asked.stream_id)
         if remembered is None and not asked.creates:
@@ -170,16 +168,16 @@ class CommandHandler(Generic[S, E, C]):
             events = await self._decide(asked, remembered)
             if not events:
                 return None
-            rested = await self._rest_on_boundaries(asked, remembered, events, held, deadline, fresh=False)
+            rested = await self._rest_on_boundaries(asked, remembered, events, held, fresh=False)
         except (DomainError, PreconditionFailed):
             return None
         return await self._append(asked, remembered, events, rested)
 
-    async def _decided_on_log(self, asked: "_Asked[S, C]", held: Held, deadline: float) -> Receipt:
+    async def _decided_on_log(self, asked: "_Asked[S, C]", held: Held) -> Receipt:
         loaded = await self._store.load(self.aggregate, asked.stream_id)
         try:
             events = await self._decide(asked, loaded)
-            rested = await self._rest_on_boundaries(asked, loaded, events, held, deadline, fresh=True)
+            rested = await self._rest_on_boundaries(asked, loaded, events, held, fresh=True)
         except (DomainError, PreconditionFailed) as refusal:
             # What is somebody else's leaves no trace in a refusal, and a creation cannot tell whose the id is.
             if loaded and self._is_own(asked, loaded) and not asked.creates:
@@ -193,7 +191,6 @@ class CommandHandler(Generic[S, E, C]):
         loaded: Loaded[S] | None,
         events: tuple[E, ...],
         held: Held,
-        deadline: float,
         *,
         fresh: bool,
     ) -> "_Rested":
@@ -210,7 +207,7 @@ class CommandHandler(Generic[S, E, C]):
             return _NOTHING
         tags = tuple(frozenset(self._tags_of(event, asked.stream_id, workspace_id)) for event in events)
         changed = frozenset().union(*tags)
-        await held.take_tags({rule.boundary.tag: rule.boundary.tag in changed for rule in rules}, deadline)
+        await held.take_tags({rule.boundary.tag: rule.boundary.tag in changed for rule in rules})
         rested: list[tuple[Boundary[Any], Seen[Any]]] = []
         for rule in rules:
             seen = self._store.recall_boundary(rule.boundary)

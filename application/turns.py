@@ -105,19 +105,24 @@ class Turns:
 
 class Held:
     """The turns that one command holds. Names are taken in one order by everybody (the stream, then tags as they sort), so that
-    nobody waits for somebody who waits for him."""
+    nobody waits for somebody who waits for him.
 
-    __slots__ = ("_held", "_turns")
+    `patience` is for how many seconds it waits, from the first time that it has to: then NoTurn is raised.
+    """
 
-    def __init__(self, turns: Turns) -> None:
+    __slots__ = ("_deadline", "_held", "_patience", "_turns")
+
+    def __init__(self, turns: Turns, patience: float) -> None:
         self._turns = turns
+        self._patience = patience
+        self._deadline: float | None = None
         self._held: dict[Hashable, bool] = {}
 
-    async def take(self, name: Hashable, deadline: float) -> None:
-        """The turn to change what has this name. Raises NoTurn where it does not come by `deadline` (the loop's time)."""
-        await self._take(name, deadline, to_change=True)
+    async def take(self, name: Hashable) -> None:
+        """The turn to change what has this name."""
+        await self._take(name, to_change=True)
 
-    async def take_tags(self, tags: dict[str, bool], deadline: float) -> None:
+    async def take_tags(self, tags: dict[str, bool]) -> None:
         """The turns for these tags, True where it is to change: instead of those for other tags that are held."""
         held = {name: to_change for name, to_change in self._held.items() if isinstance(name, str)}
         if all(held.get(tag) in {to_change, True} for tag, to_change in tags.items()):
@@ -125,12 +130,14 @@ class Held:
         for tag in held:
             self._leave(tag)
         for tag in sorted(tags):
-            await self._take(tag, deadline, to_change=tags[tag])
+            await self._take(tag, to_change=tags[tag])
 
-    async def _take(self, name: Hashable, deadline: float, *, to_change: bool) -> None:
+    async def _take(self, name: Hashable, *, to_change: bool) -> None:
         if not self._turns.enter_at_once(name, to_change=to_change):
+            if self._deadline is None:
+                self._deadline = asyncio.get_running_loop().time() + self._patience
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(self._deadline):
                     await self._turns.enter(name, to_change=to_change)
             except TimeoutError:
                 raise NoTurn from None

@@ -25,7 +25,8 @@ from infrastructure.limits.budgets import budgets_of, processes_of
 from infrastructure.limits.client_address import ClientAddresses
 from infrastructure.limits.limiter import Limiter
 from infrastructure.limits.limits import Limits
-from infrastructure.log.event_store import PostgresEventStore
+from infrastructure.log.boundary_reading import BoundaryMemory
+from infrastructure.log.event_store import Memory, PostgresEventStore
 from infrastructure.log.fair_queue import QueueBounds
 from infrastructure.log.head_publisher import HeadPublisher
 from infrastructure.log.stream_memory import StreamMemory
@@ -156,7 +157,7 @@ async def _open_log(
         reads_pool,
         heads.announce,
         watch.doubt,
-        StreamMemory(settings.remembered_task_bytes),
+        Memory(StreamMemory(settings.remembered_stream_bytes), BoundaryMemory(settings.remembered_boundary_bytes)),
         QueueBounds(settings.max_waiting_appends, -(-settings.max_waiting_appends // 4), settings.max_waiting_append_bytes),
     )
     await store.start()

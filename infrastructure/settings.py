@@ -110,9 +110,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_waiting_batch_bytes: Annotated[
         Bytes, Meta(description="Bodies of batches that wait in one API process, half of them of one workspace")
     ] = 67_108_864
-    remembered_task_bytes: Annotated[
-        Bytes, Meta(description="Memory of one API process for the tasks that its commands were last decided on")
+    remembered_stream_bytes: Annotated[
+        Bytes, Meta(description="Memory of one API process for the streams (tasks, …) that its commands were last decided on")
     ] = 67_108_864
+    remembered_boundary_bytes: Annotated[
+        Bytes, Meta(description="The same for what commands rest on beside their stream: the rules across streams")
+    ] = 33_554_432
     idempotency_seconds: Annotated[
         int, Meta(ge=86_400, description="Life of what is kept for an Idempotency-Key; at least a day")
     ] = 604_800

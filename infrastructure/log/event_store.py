@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, LiteralString, TypeVar
 from uuid import UUID
 
+import msgspec
 import psycopg
 from psycopg_pool import PoolTimeout
 
@@ -44,6 +45,13 @@ _TOPICS_SINCE: LiteralString = (
 )
 
 
+class Memory(msgspec.Struct):
+    """What a process remembers of a log: streams, and boundaries beside them."""
+
+    streams: StreamMemory = msgspec.field(default_factory=StreamMemory)
+    boundaries: BoundaryMemory = msgspec.field(default_factory=BoundaryMemory)
+
+
 class PostgresEventStore:
     """EventStore over PostgreSQL. What it remembers of streams is bounded: appends prove it, reconnects empty it."""
 
@@ -54,7 +62,7 @@ class PostgresEventStore:
         reads: AsyncPool,
         on_commit: Callable[[int], None] = lambda _: None,
         on_reconnect: Callable[[], None] = lambda: None,
-        memory: StreamMemory | None = None,
+        memory: Memory | None = None,
         bounds: QueueBounds | None = None,
     ) -> None:
         def reconnected() -> None:
@@ -65,8 +73,8 @@ class PostgresEventStore:
 
         schema = log_schema(log_name)
         self._reads = reads
-        self._memory = memory or StreamMemory()
-        self._boundaries = BoundaryMemory()
+        memory = memory or Memory()
+        self._memory, self._boundaries = memory.streams, memory.boundaries
         self._appender = GroupCommitAppender(
             lambda: connect(database_url, schema, "taskmaster appender"),
             schema,

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 from application.log import Append, Appended, Condition, IdempotencyKey, NewEvent
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
-from infrastructure.log.event_store import PostgresEventStore
+from infrastructure.log.event_store import Memory, PostgresEventStore
 from infrastructure.log.hash_chain import COLUMNS, ChainedRow
 from infrastructure.log.library_recorder import LogRecorder
 from infrastructure.log.stream_memory import StreamMemory
@@ -114,7 +114,7 @@ def log_connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
 async def open_store(database_url: str, memory: StreamMemory | None = None) -> AsyncIterator[PostgresEventStore]:
     """A started event store with a small pool."""
     async with pool(database_url, SCHEMA, 4) as reads:
-        store = PostgresEventStore(database_url, "main", reads, memory=memory)
+        store = PostgresEventStore(database_url, "main", reads, memory=Memory(memory or StreamMemory()))
         await store.start()
         try:
             yield store
