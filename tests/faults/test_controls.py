@@ -72,9 +72,9 @@ MISDEEDS = {
     "an event that is gone": ("DELETE FROM events WHERE notification_id = 9", "positions are not"),
     "an acknowledged command that is gone": ("DELETE FROM events WHERE notification_id >= 9", "is lost"),
     "a command that is there twice": (
-        "INSERT INTO events SELECT gen_random_uuid(), 1, (SELECT max(notification_id) + 1 FROM events), recorded_at, "
-        "effective_at, workspace_id, principal_id, gen_random_uuid(), correlation_id, causation_id, schema_version, topic, "
-        "state, hash FROM events WHERE notification_id = 1",
+        "INSERT INTO events SELECT (jsonb_populate_record(e, jsonb_build_object('originator_id', gen_random_uuid(), "
+        "'command_id', gen_random_uuid(), 'notification_id', (SELECT max(notification_id) + 1 FROM events)))).* "
+        "FROM events e WHERE notification_id = 1",
         "doubled",
     ),
     "versions out of order": (
