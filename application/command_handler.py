@@ -18,6 +18,7 @@ from application.log import (
     EventStore,
     IdempotencyKey,
     Loaded,
+    LogUnavailable,
     NewEvent,
     VersionConflict,
 )
@@ -155,6 +156,9 @@ class CommandHandler(Generic[S, E, C]):
                     return await self._decided_on_log(asked, held)
         except NoTurn:
             raise Contention from None
+        except LogUnavailable as away:
+            held.turn_away(away)
+            raise
         finally:
             held.give_back()
         raise Contention

@@ -49,6 +49,13 @@ class _Line:
                 self.enter(to_change=to_change)
                 called.set_result(None)
 
+    def turn_away(self, reason: Exception) -> None:
+        """Tell those who wait that it is of no use."""
+        while self.waiting:
+            _, called = self.waiting.popleft()
+            if not called.done():
+                called.set_exception(type(reason)(*reason.args))
+
     @property
     def is_empty(self) -> bool:
         return not (self.changing or self.sharing or self.waiting)
@@ -76,7 +83,7 @@ class Turns:
         return True
 
     async def enter(self, name: Hashable, *, to_change: bool) -> None:
-        """Take the turn when it comes. Whoever is cancelled meanwhile has not got it."""
+        """Take the turn when it comes. Whoever is cancelled or turned away meanwhile has not got it."""
         if self.enter_at_once(name, to_change=to_change):
             return
         line = self._lines[name]
@@ -87,7 +94,8 @@ class Turns:
             await called
         except asyncio.CancelledError:
             if called.done() and not called.cancelled():
-                self.leave(name, to_change=to_change)
+                if called.exception() is None:
+                    self.leave(name, to_change=to_change)
             else:
                 with suppress(ValueError):
                     line.waiting.remove(place)
@@ -101,6 +109,10 @@ class Turns:
         line.leave(to_change=to_change)
         if line.is_empty:
             del self._lines[name]
+
+    def turn_away(self, name: Hashable, reason: Exception) -> None:
+        """Let those who wait for this name fail as the one did who is at it."""
+        self._lines[name].turn_away(reason)
 
 
 class Held:
@@ -142,6 +154,11 @@ class Held:
             except TimeoutError:
                 raise NoTurn from None
         self._held[name] = to_change
+
+    def turn_away(self, reason: Exception) -> None:
+        """Those who wait for what is held here would fail for the same reason, each after as long a time."""
+        for name in self._held:
+            self._turns.turn_away(name, reason)
 
     def give_back(self) -> None:
         """Leave all."""

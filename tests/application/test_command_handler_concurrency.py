@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.command_handler import IfMatch, PreconditionFailed
+from application.log import Append, Appended, LogUnavailable
 from domain.errors import RuleViolated
 from domain.task.aggregate import TASK
 from domain.task.commands import (
@@ -115,6 +116,25 @@ class TestContention:
         )
         assert sum(isinstance(outcome, RuleViolated) for outcome in outcomes) == 4
         assert await desk.version(identity) == 1
+
+
+class TestLogThatIsAway:
+    async def test_those_who_queue_fail_with_the_one_before_them_and_not_each_after_its_own_wait(
+        self, desk: Desk, task: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = []
+
+        async def away(append: Append) -> Appended:
+            asked.append(append)
+            await asyncio.sleep(0)
+            raise LogUnavailable("the log cannot be reached")
+
+        with monkeypatch.context() as outage:
+            outage.setattr(desk.store, "append", away)
+            outcomes = await asyncio.gather(*(desk.handle(AddLabel(f"{n}"), task) for n in range(5)), return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [LogUnavailable] * 5
+        assert len(asked) == 1
+        assert (await desk.handle(AddLabel("later"), task)).version == 2
 
 
 class TestLostReply:

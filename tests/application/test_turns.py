@@ -131,3 +131,16 @@ async def test_other_tags_take_the_place_of_those_that_are_held(turns: Turns) ->
     await held.take_tags({"b": True})
     assert not turns.enter_at_once("b", to_change=False)
     assert turns.enter_at_once("a", to_change=True)
+
+
+async def test_those_who_are_turned_away_have_no_turn_even_if_they_give_up_at_the_same_moment(turns: Turns) -> None:
+    crowd = Crowd(turns)
+    for who in "abc":
+        await crowd.comes(who, to_change=True)
+    turns.turn_away("name", ValueError("no use"))
+    await crowd.gives_up("b")
+    assert crowd.inside == ["a"]
+    with pytest.raises(ValueError, match="no use"):
+        await crowd.tasks["c"]
+    await crowd.leaves("a", to_change=True)
+    assert turns.busy == 0
