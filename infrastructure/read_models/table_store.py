@@ -10,6 +10,7 @@ from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import move_checkpoints, note_checkpoint, park_changes, read_checkpoints
 from projections.engine.changes import Change, Entry, changes_among, followed
 from projections.engine.checkpoint import Checkpoint
+from projections.engine.failures import failure_told
 from projections.engine.port import Moved, ProjectionFailed, ProjectionHolds
 
 # Read models can be rebuilt: their commits need not wait for the disk. A process that stops in the middle of a batch holds the
@@ -125,7 +126,7 @@ class TableStore:
         except Exception as failure:
             if connection.broken or (isinstance(failure, psycopg.Error) and is_server_trouble(failure)):
                 raise
-            raise ProjectionHolds(name, f"event {change.record.position} cannot be taken: {failure!r}") from failure
+            raise ProjectionHolds(name, f"event {change.record.position} cannot be taken: {failure_told(failure)}") from failure
 
 
 def _judged(projection: str, error: Exception) -> Exception:

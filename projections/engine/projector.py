@@ -15,6 +15,7 @@ import msgspec
 
 from projections.engine.changes import ChangeReader, Entry
 from projections.engine.checkpoint import Checkpoint
+from projections.engine.failures import failure_told
 from projections.engine.poison import Tries, after_failure, after_success, after_trouble, before_trying, is_exhausted
 from projections.engine.port import Hold, Incomplete, Moved, ProjectionFailed, ProjectionHolds, Store
 
@@ -161,7 +162,7 @@ class Projector:
         verdict = after_failure(self._tries, group, failure.projection, len(changes), last)
         self._note(verdict.tries, verdict.notes)
         if verdict.what == "park":
-            self._park(verdict.failed, changes[0], repr(failure.error))
+            self._park(verdict.failed, changes[0], failure_told(failure.error))
         elif verdict.what == "apart":
             logger.warning("%s: going event by event up to %s", failure, last)
         else:

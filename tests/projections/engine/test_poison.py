@@ -2,6 +2,8 @@
 
 import multiprocessing
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -26,7 +28,8 @@ def test_poison_is_parked_after_three_failures_and_the_rest_goes_on(world: World
     assert projection.tried.count(4) == 4
     assert projection.tried.count(5) == 0
     errors = world.connection.execute("SELECT error FROM parked ORDER BY position").fetchall()
-    assert "ValueError('poison')" in errors[0][0]
+    assert errors[0][0].startswith("ValueError, in poisoned, line ")
+    assert "poison'" not in errors[0][0]
     assert "an earlier event of this stream is parked" in errors[1][0]
 
 
@@ -208,3 +211,22 @@ def test_one_percent_of_poison_parks_exactly_that(world: World) -> None:
     assert applied(world, "one") == [n for n in range(1, 301) if n not in bad]
     assert world.parked("one") == sorted(bad)
     assert time.monotonic() - started < 60
+
+
+def test_what_is_stored_of_a_failure_holds_no_value_of_the_row(world: World) -> None:
+    """PostgreSQL's messages quote the row that was refused, and the text in it."""
+    prepare(world, "one")
+    world.connection.execute("ALTER TABLE applications ADD title text CONSTRAINT short CHECK (length(title) < 5)")
+    world.record(number(50), TaskCreated("Secret words"))
+
+    class Refused(Recording):
+        def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change]) -> None:
+            for change in changes:
+                connection.execute(
+                    "INSERT INTO applications VALUES (%s, %s, %s)", (self.name, change.record.position, title_of(change))
+                )
+
+    world.tables([Refused("one")]).catch_up()
+    (error,) = world.connection.execute("SELECT error FROM parked").fetchone() or ("",)
+    assert "Secret" not in error
+    assert error.startswith("CheckViolation, SQLSTATE 23514, table applications, constraint short, in ")
