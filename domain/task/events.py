@@ -140,12 +140,15 @@ TaskEvent = (
     | TaskActivityLogged
 )
 
-_PERSONAL_TEXT = ("title", "description", "activity", "reason", "attributes")
+_PERSONAL_TEXT = ("title", "description", "labels", "label", "activity", "reason", "attributes")
 
 PERSONAL_FIELDS: Final[Mapping[type[TaskEvent], tuple[str, ...]]] = MappingProxyType(
     {event: tuple(field for field in _PERSONAL_TEXT if field in event.__struct_fields__) for event in get_args(TaskEvent)}
 )
 """For each event, the payload fields that are free text about persons: stored so that they can be erased."""
+
+STRUCTURAL_TEXT: Final[frozenset[str]] = frozenset()
+"""The other fields of free text: what boundaries, tags or ids may be made of, and what no erasure takes. None so far."""
 
 TASK_FIELDS: Final = frozenset(("title", "description", "status", "priority", "due_at", "assignees", "labels", "deleted"))
 """Every field of a task, by the names `touched_fields` uses."""
