@@ -55,6 +55,7 @@ class LogResources:
         self.store = store
         self.handler = handler
         self.reads = reads
+        self.request_secret: bytes
         self.batches: TaskBatches
         self.batch_turns: BatchTurns
         self.heads: HeadPublisher
@@ -168,6 +169,7 @@ async def _open_log(
 
     handler = CommandHandler(TASK, store, AssigneesAreMembers(members_of), Turns())
     log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions, watch))
+    log.request_secret = await _request_secret(reads_pool)
     log.batches = BatchHandler(store, handler, store.has_company)
     log.batch_turns = BatchTurns(settings.max_waiting_batch_bytes)
     log.heads, log.positions = heads, positions
@@ -187,6 +189,15 @@ async def _open_redis(stack: AsyncExitStack, settings: Settings, database: int, 
     client = async_client(settings.redis_url, database, seconds)
     stack.push_async_callback(client.aclose)
     return client
+
+
+async def _request_secret(log_pool: AsyncPool) -> bytes:
+    async with log_pool.connection() as connection:
+        cursor = await connection.execute("SELECT request_secret FROM log")
+        row = await cursor.fetchone()
+    if row is None:
+        raise RuntimeError("the table log is empty")
+    return bytes(row[0])
 
 
 async def _members_of(accounts_pool: AsyncPool, workspace_id: UUID) -> frozenset[UUID]:

@@ -1,9 +1,9 @@
 """What the routes read off a request: who asks, conditions, keys, positions."""
 
+import hmac
 import re
 from collections.abc import Container
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -78,12 +78,12 @@ def command_context(request: AnyRequest, body: bytes = b"") -> CommandContext:
         command_id,
         command_id if reference is None else required_uuid(reference, "X-Correlation-Id", "invalid_uuid"),
         None,
-        _idempotency(key, scope, body) if key is not None else None,
+        _idempotency(key, request, body) if key is not None else None,
         _if_match(if_match, prefer) if if_match is not None else None,
     )
 
 
-def _idempotency(key: str, scope: Any, body: bytes) -> IdempotencyKey:
+def _idempotency(key: str, request: AnyRequest, body: bytes) -> IdempotencyKey:
     if not 1 <= len(key) <= KEY_MAX or not key.isascii() or not key.isprintable():
         raise BadRequest(
             400,
@@ -91,8 +91,8 @@ def _idempotency(key: str, scope: Any, body: bytes) -> IdempotencyKey:
             f"an Idempotency-Key is 1 to {KEY_MAX} printable ASCII characters",
             "Idempotency-Key",
         )
-    request = f"{scope['method']} {scope['path']}\n".encode()
-    return IdempotencyKey(key, sha256(request + body).digest())
+    start = f"{request.scope['method']} {request.scope['path']}\n".encode()
+    return IdempotencyKey(key, hmac.digest(log_of(request).request_secret, start + body, "sha256"))
 
 
 def _if_match(value: str, prefer: str | None) -> IfMatch | None:

@@ -1,11 +1,14 @@
 """Idempotency-Key: a retry brings back the original receipt, byte for byte, whatever happened since."""
 
+import hmac
+from hashlib import sha256
 from uuid import uuid4
 
 import httpx
 import pytest
 
 from domain.task.events import TaskCreated, TaskDeleted
+from infrastructure.servers.postgres import connect_sync, log_schema
 from tests.api.task_routes import VERBS, routes
 from tests.api_world import ROOT, World, problem
 
@@ -97,3 +100,17 @@ def test_a_key_that_is_none_is_refused(world: World, value: bytes) -> None:
 
 def test_the_longest_key_is_accepted(world: World) -> None:
     assert world.ada.post("/tasks", {"title": "x"}, headers={"Idempotency-Key": "k" * 255}).status_code == 201
+
+
+def test_what_is_stored_of_a_keyed_request_cannot_be_tried_out_without_the_secret_of_the_log(world: World) -> None:
+    headers, body = key(), b'{"title":"Secret words"}'
+    answer = world.ada.request("POST", "/tasks", content=body, headers=headers | {"Content-Type": "application/json"})
+    assert answer.status_code == 201
+    request = f"POST {ROOT}/tasks\n".encode() + body
+    with connect_sync(world.api.settings.database_url, log_schema(world.api.settings.log_name), "test") as connection:
+        stored, secret = connection.execute(
+            "SELECT request_hash, request_secret FROM idempotency, log WHERE key = %s", (headers["Idempotency-Key"],)
+        ).fetchone() or (b"", b"")
+    assert len(secret) == 32
+    assert stored == hmac.digest(secret, request, "sha256")
+    assert stored != sha256(request).digest()

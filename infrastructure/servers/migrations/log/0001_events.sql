@@ -4,8 +4,11 @@ CREATE TABLE log (
     log_id uuid NOT NULL,
     epoch integer NOT NULL CHECK (epoch >= 1),
     tag_scheme integer NOT NULL DEFAULT 1,
+    request_secret bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()),
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
 );
+COMMENT ON COLUMN log.request_secret IS
+    'What the digests of requests with an Idempotency-Key are made with: without it nobody can try out what a request said.';
 INSERT INTO log (log_id, epoch) VALUES (gen_random_uuid(), 1);
 
 -- A log that becomes another one, by its epoch, is told to whoever serves it.
