@@ -4,6 +4,7 @@ One file a read model, holding its row struct, its apply and its queries; `engin
 """
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final
 
 from domain.task.aggregate import TASK
@@ -22,5 +23,24 @@ HOT: Final = "hot_tasks"
 DOCUMENTS: Final[Mapping[str, Documents[Any]]] = {TASK.name: TASK_DOCUMENTS}
 """By the name of an aggregate how its events become documents. What has none is passed over by every projection."""
 
+HOT_LAYOUT: Final = 1
+"""Of the keys and values in Redis."""
+
 ALL: Final = (*(projection.name for projection in TABLES), HOT)
 """Every read model's name."""
+
+
+def layouts() -> dict[str, str]:
+    """Every read model with the layout that this release builds: what it stores, and in which form.
+
+    A change of a read model's tables is another layout by itself; one of what stands in their columns, or in Redis, raises its
+    number. Read models of different layouts stand side by side, so that releases can be replaced by one another while both are
+    at work.
+    """
+    tables = {each.name: f"{each.layout}.{sha256(each.ddl.encode()).hexdigest()[:8]}" for each in TABLES}
+    return tables | {HOT: str(HOT_LAYOUT)}
+
+
+def layouts_id() -> str:
+    """A name for just this set of layouts, in eight hexadecimal digits."""
+    return sha256(repr(sorted(layouts().items())).encode()).hexdigest()[:8]

@@ -12,6 +12,7 @@ percentile is the smallest observed value that at least so many percent do not e
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any, Final, assert_never
 from uuid import UUID
 
@@ -70,6 +71,8 @@ class Flow:
 
     name: Final = "flow"
     tables: Final = ("flow_daily", "flow_completions")
+    layout: Final = 1
+    ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:

@@ -19,10 +19,11 @@ from infrastructure.read_models.hot_store import HotStore
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.postgres import connect, connect_sync, log_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
-from projections import DOCUMENTS, TABLES
+from projections import DOCUMENTS, TABLES, layouts_id
 from projections.engine.changes import ChangeReader
 from projections.engine.projector import Projector
 from projections.task.document import TaskDocument, TaskRecord, fold
+from projections.task.hot import generations_pattern
 
 T = TypeVar("T")
 LOG = "main"
@@ -184,14 +185,14 @@ class World:
 
     def hot_dump(self) -> dict[bytes, object]:
         """Every key of the Redis read model without its generation, and its value in a canonical form."""
-        prefix = f"tm:{{{LOG}}}:hot:".encode()
+        prefix = f"tm:{{{LOG}}}:hot-{layouts_id()}:".encode()
         return {
             key[len(prefix) :].partition(b":")[2]: _canonical(self.redis, key) for key in self.redis.scan_iter(prefix + b"*")
         }
 
     def generations(self) -> set[int]:
         """The generations of which any key is left in Redis."""
-        return {int(key.split(b":")[3]) for key in self.redis.scan_iter(f"tm:{{{LOG}}}:hot:*")}
+        return {int(key.split(b":")[3]) for key in self.redis.scan_iter(generations_pattern(LOG))}
 
     def _number(self, query: str, *parameters: object) -> int:
         row = self.connection.execute(query.encode(), parameters).fetchone()

@@ -5,10 +5,12 @@ from dramatiq.middleware import CurrentMessage, ShutdownNotifications
 
 from infrastructure.servers.redis_client import BROKER, sync_client
 from infrastructure.settings import Settings
+from projections import layouts_id
 from workers.bell import BellBroker
 
 NAMESPACE = "{tm}"
-QUEUE = "projections"
+QUEUE = f"projections-{layouts_id()}"
+"""Workers of another release, whose read models have other layouts, listen to another queue."""
 
 
 def make_broker(settings: Settings) -> BellBroker:

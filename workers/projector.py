@@ -15,6 +15,7 @@ from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.servers.redis_client import BROKER, sync_client
 from infrastructure.settings import Settings
+from projections import layouts_id
 from workers.broker import QUEUE
 
 logger = logging.getLogger("taskmaster.workers")
@@ -24,7 +25,7 @@ SWEEP_SECONDS = 1.5
 
 def pending_key(log_name: str, projector: str) -> str:
     """While this key stands, a message for the projector is on its way and another one would say nothing new."""
-    return f"{{tm}}:pending:{log_name}:{projector}"
+    return f"{{tm}}:pending-{layouts_id()}:{log_name}:{projector}"
 
 
 class Projecting(Middleware):

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from infrastructure.cli.postgres_tools import postgres_tools
-from infrastructure.servers.postgres import CONTROL_SCHEMA, log_schema
+from infrastructure.servers.postgres import CONTROL_SCHEMA, log_schema, models_schema
 from infrastructure.settings import ConfigurationError
 
 Connection = psycopg.Connection[Any]
@@ -63,7 +63,9 @@ def backup(database_url: str, file: Path, *, overwrite: bool = False) -> Backup:
             if not logs:
                 raise ConfigurationError("DATABASE_URL: there is nothing to back up: the database is empty")
             snapshot = connection.execute("SELECT pg_export_snapshot()").fetchone()
-            schemas = [f"--schema={schema}" for schema in (CONTROL_SCHEMA, *(log_schema(log.name) for log in logs))]
+            # Read models that are being built are left out: workers build them again.
+            names = [schema(log.name) for log in logs for schema in (log_schema, models_schema)]
+            schemas = [f"--schema={name}" for name in (CONTROL_SCHEMA, *names)]
             tools.run("pg_dump", "-Fc", "--file", str(draft), "--snapshot", str(snapshot and snapshot[0]), *schemas)
         draft.rename(file)
         return Backup(file, file.stat().st_size, time.monotonic() - started, logs)

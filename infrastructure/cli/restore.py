@@ -23,7 +23,7 @@ Connection = psycopg.Connection[Any]
 
 _OURS = (
     "SELECT n.nspname FROM pg_namespace n WHERE n.nspname = %s OR (n.nspname LIKE 'log\\_%%' AND EXISTS "
-    "(SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'schema_migrations')) ORDER BY 1"
+    "(SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname IN ('schema_migrations', 'checkpoints'))) ORDER BY 1"
 )
 _OTHERS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "

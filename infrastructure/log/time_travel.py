@@ -16,7 +16,7 @@ from domain.task.aggregate import TASK
 from infrastructure.log.loading import ANY_VERSION
 from infrastructure.log.rows import OF_STREAM, own_events
 from projections.task.document import SPAN, TaskDocument, fold
-from projections.task.snapshots import LAYOUT, latest_snapshot
+from projections.task.snapshots import latest_snapshot
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -57,18 +57,18 @@ _BY_POSITION: LiteralString = (
 )
 
 # Imported times may jump back, so the last event that had happened is looked for from the end: in what no snapshot closes yet,
-# then in the last span whose earliest event had happened. Snapshots with a hole among them (an older layout's) close nothing.
+# then in the last span whose earliest event had happened. Snapshots with a hole among them close nothing.
 _BY_INSTANT: LiteralString = (
     "SELECT coalesce("
     "(SELECT originator_version FROM events WHERE originator_id = %(task)s AND originator_version > closed.version "
     "AND coalesce(effective_at, recorded_at) <= %(instant)s ORDER BY originator_version DESC LIMIT 1), "
-    "(SELECT e.originator_version FROM (SELECT version FROM task_snapshots WHERE task_id = %(task)s AND layout = %(layout)s "
+    "(SELECT e.originator_version FROM (SELECT version FROM task_snapshots WHERE task_id = %(task)s "
     "AND version <= closed.version AND earliest <= %(instant)s ORDER BY version DESC LIMIT 1) span "
     "CROSS JOIN LATERAL (SELECT originator_version FROM events WHERE originator_id = %(task)s "
     "AND originator_version > span.version - %(span)s AND originator_version <= span.version "
     "AND coalesce(effective_at, recorded_at) <= %(instant)s ORDER BY originator_version DESC LIMIT 1) e), 0) "
     "FROM (SELECT CASE WHEN count(*) * %(span)s = max(version) THEN max(version) ELSE 0 END AS version "
-    "FROM task_snapshots WHERE task_id = %(task)s AND layout = %(layout)s) closed"
+    "FROM task_snapshots WHERE task_id = %(task)s) closed"
 )
 
 
@@ -76,7 +76,7 @@ async def task_as_of(
     connection: psycopg.AsyncConnection[Any], workspace_id: UUID, task_id: UUID, moment: Moment
 ) -> Past | None:
     """The task at the moment; None where the workspace has no such task, which costs the same whoever's it is."""
-    places: dict[str, object] = {"task": task_id, "workspace": workspace_id, "span": SPAN, "layout": LAYOUT}
+    places: dict[str, object] = {"task": task_id, "workspace": workspace_id, "span": SPAN}
     row = await _row(connection, _OF_WORKSPACE, places)
     if row is None:
         return None

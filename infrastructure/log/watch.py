@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 import psycopg
+from psycopg.errors import UndefinedTable
 
 from projections import HOT
 from projections.engine.changes import LogIdentity
@@ -100,6 +101,9 @@ class LogWatch:
                 try:
                     async with connection:
                         await self._look_on(connection)
+                except UndefinedTable:
+                    # The read models of this release are still being built.
+                    self._settle("away")
                 except (psycopg.Error, TimeoutError, OSError) as error:
                     logger.warning("the log is looked at again: %s", str(error).split("\n")[0])
                     self.doubt()

@@ -16,9 +16,11 @@ from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
 from infrastructure.read_models.hot_store import HotStore
+from infrastructure.read_models.layouts import build_layouts, drop_superseded
 from infrastructure.read_models.rebuild import rebuild
 from infrastructure.read_models.table_store import TableStore
-from infrastructure.servers.postgres import log_schema
+from infrastructure.servers.model_tables import has_models
+from infrastructure.servers.postgres import log_schema, models_schema
 from infrastructure.servers.redis_client import READ_MODELS, applied_channel, sync_client
 from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import KEPT_BYTES, ChangeReader
@@ -69,7 +71,7 @@ class LogProjecting:
     def _runner(self, name: str, schema: str, store: Callable[[Reconnecting], Any]) -> "_Runner":
         connection = Reconnecting(self._database_url, schema, f"taskmaster projector {name}")
         projector = Projector(store(connection), self._reader, self._announce)
-        return _Runner(f"{schema} {name}", connection, projector, self._rebuild)
+        return _Runner(f"{models_schema(self._log_name)} {name}", connection, projector, self._rebuild)
 
     def run(self, name: str) -> None:
         """Bring one projector's read models up to the log's head. What a store that is away prevents is left to later."""
@@ -78,6 +80,7 @@ class LogProjecting:
     def sweep(self) -> None:
         """Run all projectors, after making sure that every checkpoint still belongs to this log."""
         steps: list[Callable[[], object]] = [
+            self._build_layouts,
             self._check_places,
             *(partial(runner.run, afresh=True) for runner in self._runners.values()),
             lambda: self._key_expiry.run(self._checks.get()),
@@ -90,6 +93,13 @@ class LogProjecting:
             except Exception:
                 # One step's trouble must not keep the others from being done.
                 logger.exception("a step of the sweep failed; the next one tries again")
+
+    def _build_layouts(self) -> None:
+        """In the layouts of this release, beside those that another one left, which serve its processes."""
+        connection = self._checks.get()
+        if not has_models(connection, self._log_name):
+            build_layouts(self._database_url, self._log_name)
+        drop_superseded(connection, self._redis, self._log_name)
 
     def close(self) -> None:
         """Close every connection."""

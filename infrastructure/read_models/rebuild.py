@@ -16,14 +16,15 @@ import msgspec
 import psycopg
 import redis
 from psycopg.errors import LockNotAvailable
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Identifier
 
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
 from infrastructure.read_models.hot_store import HotStore, parked_as
 from infrastructure.read_models.table_store import TableProjection, TableStore
-from infrastructure.servers.postgres import connect_sync, log_schema
+from infrastructure.servers.model_tables import create_model_tables
+from infrastructure.servers.postgres import connect_sync, log_schema, models_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import KEPT_CHANGES, ChangeReader
@@ -45,7 +46,7 @@ Progress = Callable[[int, int], None]
 Connection = psycopg.Connection[Any]
 
 
-def _silent(done: int, total: int) -> None:
+def silent(done: int, total: int) -> None:
     """No progress is shown."""
 
 
@@ -58,7 +59,7 @@ def rebuild(
     redis_url: str,
     log_name: str,
     projection: str,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     *,
     still_needed: Callable[[Connection], bool] = _always,
     turn_seconds: float = 0.0,
@@ -86,7 +87,7 @@ def rebuild(
         source.close()
 
 
-def rebuild_all(database_url: str, redis_url: str, log_name: str, progress: Progress = _silent) -> int:
+def rebuild_all(database_url: str, redis_url: str, log_name: str, progress: Progress = silent) -> int:
     """Build every read model again at once: the log is read, decoded and folded once for all of them.
 
     Returns the lowest position at which one of them was switched. `progress` hears of the tables.
@@ -108,7 +109,7 @@ def rebuild_all(database_url: str, redis_url: str, log_name: str, progress: Prog
 
             def build_hot() -> int:
                 try:
-                    return _rebuild_hot(hot, redis_url, Build(database_url, log_name, reader, together(1, _silent)))
+                    return _rebuild_hot(hot, redis_url, Build(database_url, log_name, reader, together(1, silent)))
                 finally:
                     pace.leave(1)
 
@@ -159,7 +160,7 @@ class Build(msgspec.Struct, frozen=True):
 def _take_turn(connection: Connection, log_name: str, projection: str, seconds: float = 0.0) -> None:
     """Wait until no other rebuild of the read model runs; the connection keeps the turn until it is closed."""
     connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{int(seconds * 1000)}ms",))
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 2))", (f"{log_schema(log_name)} {projection}",))
+    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 2))", (f"{models_schema(log_name)} {projection}",))
     connection.execute("SET lock_timeout = 0")
 
 
@@ -178,7 +179,7 @@ def _alive(connection: Connection, progress: Progress) -> Progress:
     return progressed
 
 
-def _catch_up(projector: Projector, build: Build) -> None:
+def catch_up(projector: Projector, build: Build) -> None:
     """To the log's head, or to where this release cannot read on: there the one that serves holds as well."""
     done, head = 0, build.reader.head()
     with suppress(Hold):
@@ -188,13 +189,13 @@ def _catch_up(projector: Projector, build: Build) -> None:
 
 
 def _rebuild_tables(connection: Connection, projections: Sequence[TableProjection], build: Build) -> int:
-    serving = log_schema(build.log_name)
+    serving = models_schema(build.log_name)
     building = f"{serving}__{projections[0].name if len(projections) == 1 else 'all'}"
-    _prepare_schema(connection, projections, serving, building)
+    prepare_schema(connection, projections, build.log_name, building)
     beside = Reconnecting(build.database_url, building, "taskmaster rebuild writer")
     try:
         projector = Projector(TableStore(beside, projections), build.reader)
-        _catch_up(projector, build)
+        catch_up(projector, build)
         failpoint("rebuild.table_built")
         for table in _tables(projections):
             # Without statistics the first queries after the switch would be planned for empty tables.
@@ -204,7 +205,7 @@ def _rebuild_tables(connection: Connection, projections: Sequence[TableProjectio
                 return _switch(connection, projections, projector, serving, building)
             except LockNotAvailable:
                 # Long reads go first; meanwhile the log may have grown.
-                _catch_up(projector, build)
+                catch_up(projector, build)
     finally:
         beside.close()
 
@@ -213,34 +214,12 @@ def _tables(projections: Sequence[TableProjection]) -> list[str]:
     return [table for projection in projections for table in projection.tables]
 
 
-def _prepare_schema(connection: Connection, projections: Sequence[TableProjection], serving: str, building: str) -> None:
+def prepare_schema(connection: Connection, projections: Sequence[TableProjection], log_name: str, building: str) -> None:
+    """Make the schema of a build, empty; what a build that was killed has left there goes."""
     with connection.transaction():
         connection.execute("SET LOCAL client_min_messages = warning")
         connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(building)))
-        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(building)))
-        for table in (*_tables(projections), "checkpoints", "parked"):
-            connection.execute(
-                SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(Identifier(building, table), Identifier(serving, table))
-            )
-            _copy_fill_factor(connection, table, serving, building)
-        connection.execute(
-            SQL(
-                "INSERT INTO {} (projection, log_id, epoch) SELECT name, log_id, epoch FROM log, unnest(%s::text[]) AS name"
-            ).format(Identifier(building, "checkpoints")),
-            ([projection.name for projection in projections],),
-        )
-
-
-def _copy_fill_factor(connection: Connection, table: str, serving: str, building: str) -> None:
-    """LIKE leaves it out."""
-    row = connection.execute(
-        "SELECT option_value FROM pg_class c, pg_options_to_table(c.reloptions) "
-        "WHERE c.oid = format('%%I.%%I', %s::text, %s::text)::regclass AND option_name = 'fillfactor'",
-        (serving, table),
-    ).fetchone()
-    if row:
-        statement = SQL("ALTER TABLE {} SET (fillfactor = {})")
-        connection.execute(statement.format(Identifier(building, table), Literal(int(row[0]))))
+        create_model_tables(connection, building, log_schema(log_name), projections)
 
 
 def _switch(
@@ -297,12 +276,12 @@ def _rebuild_hot(connection: Connection, redis_url: str, build: Build) -> int:
         store.begin(build.reader.identity())
         # The build belongs to the log as it is; the one that serves may belong to the log as it was.
         projector = Projector(store, build.reader)
-        _catch_up(projector, build)
+        catch_up(projector, build)
         # Taking the served checkpoint away stops the projector that serves; readers turn to Postgres for the moment.
         failpoint("rebuild.hot_built")
         client.delete(HotKeys(log_name, served).checkpoint)
         failpoint("rebuild.hot_withdrawn")
-        _catch_up(projector, build)
+        catch_up(projector, build)
         _switch_hot(connection, generation)
         failpoint("rebuild.hot_switched")
         _keep_only(client, log_name, generation)

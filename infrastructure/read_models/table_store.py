@@ -29,6 +29,14 @@ class TableProjection(Protocol):
         """The read model's name."""
 
     @property
+    def layout(self) -> int:
+        """What it stores and in which form, as a number that every change of that raises."""
+
+    @property
+    def ddl(self) -> str:
+        """The statements that make its tables, in whatever schema comes first."""
+
+    @property
     def tables(self) -> tuple[str, ...]:
         """The tables that it owns."""
 

@@ -20,10 +20,10 @@ from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
 from infrastructure.read_models.hot_store import HotStore, parked_as
 from infrastructure.read_models.table_store import TableProjection, TableStore
-from infrastructure.servers.postgres import connect_sync, log_schema
+from infrastructure.servers.postgres import connect_sync, log_schema, models_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
-from projections import DOCUMENTS, HOT, TABLES
+from projections import DOCUMENTS, HOT, TABLES, layouts
 from projections.engine.changes import ChangeReader, ForeignEvent
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Hold, Incomplete, Moved
@@ -74,7 +74,7 @@ def _verify_tables(settings: Settings, source: PostgresLogSource) -> Iterator[Re
         with connect_sync(settings.database_url, log_schema(settings.log_name), "taskmaster verify") as connection:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             with connection.transaction(force_rollback=True):
-                yield _verify_projection(connection, projection, log_schema(settings.log_name), source)
+                yield _verify_projection(connection, projection, models_schema(settings.log_name), source)
 
 
 def _verify_projection(
@@ -116,7 +116,8 @@ def _make_beside(connection: Connection, projection: TableProjection, serving: s
         statement = SQL("CREATE TEMPORARY TABLE {} (LIKE {} INCLUDING ALL) ON COMMIT DROP")
         connection.execute(statement.format(Identifier(table), Identifier(serving, table)))
     connection.execute(
-        "INSERT INTO checkpoints (projection, log_id, epoch) SELECT %s, log_id, epoch FROM log", (projection.name,)
+        "INSERT INTO checkpoints (projection, layout, log_id, epoch) SELECT %s, %s, log_id, epoch FROM log",
+        (projection.name, layouts()[projection.name]),
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from infrastructure.servers.model_tables import create_if_empty
 from infrastructure.servers.postgres import CONTROL_SCHEMA, log_schema
 from infrastructure.settings import ConfigurationError
 
@@ -39,7 +40,11 @@ def migrate(database_url: str, log_names: Sequence[str], *, folder: Path = MIGRA
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         check_server(connection)
         with _alone(connection):
-            return [done for schema, files in plan for done in _migrate_schema(connection, schema, files)]
+            applied = [done for schema, files in plan for done in _migrate_schema(connection, schema, files)]
+            if folder == MIGRATIONS:
+                for name in log_names:
+                    create_if_empty(connection, name)
+            return applied
 
 
 def check_migrated(connection: Connection, log_name: str, *, folder: Path = MIGRATIONS) -> None:

@@ -8,6 +8,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from infrastructure.settings import LOG_NAME, ConfigurationError
+from projections import layouts_id
 
 CONTROL_SCHEMA = "taskmaster"
 
@@ -21,10 +22,15 @@ AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
 
 def log_schema(log_name: str) -> str:
-    """The schema that holds the log `log_name` and its read models. Raises ConfigurationError for a name that is none."""
+    """The schema that holds the log `log_name`. Raises ConfigurationError for a name that is none."""
     if not re.match(LOG_NAME, log_name):
         raise ConfigurationError(f"TASKMASTER_LOG: {log_name!r} is no log name: a-z first, then up to 30 of a-z, 0-9, _")
     return f"log_{log_name}"
+
+
+def models_schema(log_name: str) -> str:
+    """The schema that holds the log's read models in the layouts of this release."""
+    return f"{log_schema(log_name)}__{layouts_id()}"
 
 
 _OF_READS = (
@@ -38,9 +44,11 @@ _OF_READS = (
 
 
 def conninfo(database_url: str, schema: str, application: str = "taskmaster", more: str = "") -> str:
-    """A connection string whose sessions resolve names in `schema` first, then in the control schema."""
+    """A connection string whose sessions resolve names in `schema` first; in a log's read models, if it is a log's; and in the
+    control schema."""
     given = conninfo_to_dict(database_url)
-    options = f"{given.get('options') or ''} -c search_path={schema},{CONTROL_SCHEMA} -c timezone=UTC {more}".strip()
+    path = ",".join((schema, f"{schema}__{layouts_id()}", CONTROL_SCHEMA) if schema != CONTROL_SCHEMA else (schema,))
+    options = f"{given.get('options') or ''} -c search_path={path} -c timezone=UTC {more}".strip()
     return make_conninfo(
         database_url,
         options=options,

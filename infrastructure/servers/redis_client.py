@@ -8,6 +8,8 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from projections import layouts_id
+
 READ_MODELS: Final = 0
 BROKER: Final = 1
 LIMITS: Final = 2
@@ -19,8 +21,8 @@ def head_channel(log_name: str) -> str:
 
 
 def applied_channel(log_name: str) -> str:
-    """Where projectors announce how far they have come: "<projection>,<projection> <position>"."""
-    return f"tm:{{{log_name}}}:applied"
+    """Where projectors announce how far the read models of this release's layouts have come: "<projection>,… <position>"."""
+    return f"tm:{{{log_name}}}:applied-{layouts_id()}"
 
 
 def with_database(url: str, database: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -100,6 +101,8 @@ class TaskHistory:
 
     name: Final = "task_history"
     tables: Final = ("task_history",)
+    layout: Final = 1
+    ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:

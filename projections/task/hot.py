@@ -1,7 +1,7 @@
 """Read model `hot_tasks` (Redis): every task in full, the first page of every workspace's default list, and its counters.
 
 All keys of one log carry the same hash tag, because one script writes a batch together with the checkpoint. Under the
-prefix `tm:{log}:hot:<generation>:` stand
+prefix `tm:{log}:hot-<layouts>:<generation>:` stand
 
     checkpoint      "<log id> <epoch> <leaf hash> <position>"; while it is missing the read model is being rebuilt, never empty
     t:<ws>:<task>   "<version> <the task's full JSON>"
@@ -26,6 +26,7 @@ from uuid import UUID
 import msgspec
 
 from domain.task.aggregate import TASK
+from projections import layouts_id
 from projections.engine.changes import LogIdentity
 from projections.task.document import TaskChange, TaskDocument
 from projections.task.views import detail_json, summary_json
@@ -139,7 +140,7 @@ class HotKeys:
 
     def __init__(self, log_name: str, generation: int) -> None:
         self.generation = generation
-        self.prefix = f"tm:{{{log_name}}}:hot:{generation}:"
+        self.prefix = f"tm:{{{log_name}}}:hot-{layouts_id()}:{generation}:"
         self.checkpoint = f"{self.prefix}checkpoint"
         self.damaged = f"{self.prefix}damaged"
         self.totals = f"{self.prefix}w"
@@ -177,8 +178,9 @@ class HotKeys:
 
 
 def generations_pattern(log_name: str) -> str:
-    """A glob pattern for the keys of every generation. Names of logs hold no character that patterns give a meaning."""
-    return f"tm:{{{log_name}}}:hot:*"
+    """A glob pattern for the keys of every generation in this release's layouts. Names of logs hold no character that patterns
+    give a meaning."""
+    return f"tm:{{{log_name}}}:hot-{layouts_id()}:*"
 
 
 def checkpoint_value(identity: LogIdentity, position: int, leaf_hash: bytes | None) -> bytes:

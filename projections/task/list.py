@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -53,6 +54,8 @@ class TaskList:
 
     name: Final = "task_list"
     tables: Final = ("task_list",)
+    layout: Final = 1
+    ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:

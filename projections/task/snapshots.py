@@ -1,19 +1,19 @@
 """Read model `task_snapshots` (Postgres): a task's document at every hundredth version, so that time travel stays quick."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 import psycopg
+from psycopg.errors import UndefinedTable
 
 from domain.task.aggregate import TASK
 from projections.engine.documents import Documents
 from projections.task.document import SPAN, TaskChange, TaskDocument, document_size, fold
 
 EVERY: Final = SPAN
-LAYOUT: Final = 2
-"""Of the stored document; rows with another layout are ignored until the read model is rebuilt."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(TaskDocument).decode
@@ -24,6 +24,8 @@ class TaskSnapshots:
 
     name: Final = "task_snapshots"
     tables: Final = ("task_snapshots",)
+    layout: Final = 1
+    ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
@@ -32,12 +34,11 @@ class TaskSnapshots:
         if not due:
             return
         connection.execute(
-            "INSERT INTO task_snapshots (task_id, version, position, earliest, layout, document) "
-            "SELECT t.task_id, t.version, t.position, t.earliest, %s, t.document FROM unnest("
+            "INSERT INTO task_snapshots (task_id, version, position, earliest, document) "
+            "SELECT t.task_id, t.version, t.position, t.earliest, t.document FROM unnest("
             "%b::uuid[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::bytea[]) "
             "AS t(task_id, version, position, earliest, document) ON CONFLICT (task_id, version) DO NOTHING",
             (
-                LAYOUT,
                 [document.id for document in due],
                 [document.version for document in due],
                 [document.position for document in due],
@@ -65,12 +66,12 @@ TASK_DOCUMENTS: Final = Documents(
 async def latest_snapshot(connection: psycopg.AsyncConnection[Any], task_id: UUID, version: int) -> TaskDocument | None:
     """The task's newest snapshot that is not after `version`; None where there is none."""
     cursor = connection.cursor(binary=True)
-    await cursor.execute(
-        "SELECT document FROM task_snapshots WHERE task_id = %s AND version <= %s AND layout = %s "
-        "ORDER BY version DESC LIMIT 1",
-        (task_id, version, LAYOUT),
-        prepare=True,
-    )
+    query = "SELECT document FROM task_snapshots WHERE task_id = %s AND version <= %s ORDER BY version DESC LIMIT 1"
+    try:
+        await cursor.execute(query, (task_id, version), prepare=True)
+    except UndefinedTable:
+        # This release's read models are still being built: the log alone knows the task.
+        return None
     row = await cursor.fetchone()
     return _decode(row[0]) if row else None
 
@@ -80,9 +81,9 @@ def snapshots_before(connection: psycopg.Connection[Any], versions: dict[UUID, i
     cursor = connection.cursor(binary=True)
     cursor.execute(
         "SELECT s.document FROM unnest(%b::uuid[], %b::bigint[]) AS w(task_id, version) CROSS JOIN LATERAL ("
-        "SELECT document FROM task_snapshots t WHERE t.task_id = w.task_id AND t.version <= w.version AND t.layout = %s "
+        "SELECT document FROM task_snapshots t WHERE t.task_id = w.task_id AND t.version <= w.version "
         "ORDER BY t.version DESC LIMIT 1) s",
-        (list(versions), list(versions.values()), LAYOUT),
+        (list(versions), list(versions.values())),
         prepare=True,
     )
     documents = [_decode(row[0]) for row in cursor]

@@ -7,6 +7,7 @@ import redis
 
 from domain.task.events import TaskCreated
 from infrastructure.embedded.services import LocalServices
+from infrastructure.servers.postgres import models_schema
 from tests.api_world import World, problem
 
 
@@ -62,11 +63,11 @@ def test_an_event_of_a_newer_release_is_an_answer_for_later(world: World, change
 def test_tables_of_another_release_are_an_answer_for_later(world: World) -> None:
     world.ada.task()
     world.api.catch_up()
-    world.api.execute("ALTER TABLE log_main.task_list RENAME COLUMN summary TO old_summary")
-    world.api.execute("ALTER TABLE log_main.task_history RENAME COLUMN entry TO old_entry")
+    world.api.execute(f"ALTER TABLE {models_schema('main')}.task_list RENAME COLUMN summary TO old_summary")
+    world.api.execute(f"ALTER TABLE {models_schema('main')}.task_history RENAME COLUMN entry TO old_entry")
     answers = [world.ada.get(path) for path in ("/tasks?status=open", "/changes")]
-    world.api.execute("ALTER TABLE log_main.task_list RENAME COLUMN old_summary TO summary")
-    world.api.execute("ALTER TABLE log_main.task_history RENAME COLUMN old_entry TO entry")
+    world.api.execute(f"ALTER TABLE {models_schema('main')}.task_list RENAME COLUMN old_summary TO summary")
+    world.api.execute(f"ALTER TABLE {models_schema('main')}.task_history RENAME COLUMN old_entry TO entry")
     for refused in answers:
         problem(refused, 503, "unavailable")
         assert int(refused.headers["retry-after"]) >= 1

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import redis
 
+from infrastructure.servers.postgres import models_schema
 from infrastructure.servers.redis_client import READ_MODELS, with_database
 from projections import HOT, TABLES
 from tests.faults.laboratory import Laboratory
@@ -165,7 +166,7 @@ class Killing:
 
     def _was_killed_here(self) -> bool:
         with psycopg.connect(self._trial.settings.database_url, autocommit=True) as connection:
-            row = connection.execute("SELECT max(attempts) FROM log_main.checkpoints").fetchone()
+            row = connection.execute(f"SELECT max(attempts) FROM {models_schema('main')}.checkpoints").fetchone()
         return bool(row and row[0])
 
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 import redis
 
+from infrastructure.servers.postgres import models_schema
 from tests.faults.killing import kill_everywhere
 from tests.faults.laboratory import Laboratory
 from tests.faults.log_check import log_violations
@@ -102,7 +103,7 @@ MISDEEDS = {
 def test_the_checker_notices(finished: Trial, misdeed: str) -> None:
     statement, word = MISDEEDS[misdeed]
     with psycopg.connect(finished.settings.database_url) as connection:
-        connection.execute("SET search_path = log_main, taskmaster")
+        connection.execute(f"SET search_path = log_main, {models_schema('main')}, taskmaster")
         name = psycopg.conninfo.conninfo_to_dict(finished.settings.database_url)["dbname"]
         copy = f"{name}_copy"
     with psycopg.connect(finished.settings.database_url.replace(f"/{name}?", "/postgres?"), autocommit=True) as admin:
@@ -110,7 +111,7 @@ def test_the_checker_notices(finished: Trial, misdeed: str) -> None:
         admin.execute(f"CREATE DATABASE {copy} TEMPLATE {name}")
     settings = msgspec.structs.replace(finished.settings, database_url=finished.settings.database_url.replace(name, copy))
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
-        connection.execute("SET search_path = log_main, taskmaster")
+        connection.execute(f"SET search_path = log_main, {models_schema('main')}, taskmaster")
         connection.execute(statement)
     assert noticed(log_violations(settings, finished.clients) + view_violations(settings), word)
 
@@ -128,14 +129,14 @@ REDIS_MISDEEDS = {
 def test_the_checker_notices_in_redis(finished: Trial, misdeed: str) -> None:
     act, word = REDIS_MISDEEDS[misdeed]
     with redis.Redis.from_url(finished.settings.redis_url) as client:
-        kept = {name: client.dump(name) for name in client.scan_iter(match="tm:*hot:*")}
+        kept = {name: client.dump(name) for name in client.scan_iter(match="tm:*hot-*")}
         act(client, lambda part: sorted(name for name in kept if b":" + part.encode() in name)[0])
         try:
             assert noticed(view_violations(finished.settings), word)
         finally:
             for name, dumped in kept.items():
                 client.restore(name, 0, dumped, replace=True)
-            for name in set(client.scan_iter(match="tm:*hot:*")) - set(kept):
+            for name in set(client.scan_iter(match="tm:*hot-*")) - set(kept):
                 client.delete(name)
 
 

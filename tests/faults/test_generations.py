@@ -6,13 +6,13 @@ import psycopg
 import redis
 
 from infrastructure.read_models.hot_reader import HotReader, HotUnavailable
-from infrastructure.servers.postgres import log_schema, pool
+from infrastructure.servers.postgres import log_schema, models_schema, pool
 from infrastructure.servers.redis_client import READ_MODELS, async_client
 from infrastructure.settings import Settings
 from projections.task.hot import HotKeys
 from tests.faults.laboratory import Laboratory
 
-MISSING = "tm:{main}:hot:1:t:somebody:something"
+MISSING = f"{HotKeys('main', 1).prefix}t:somebody:something"
 
 
 async def _read_while_the_generation_changes(settings: Settings) -> None:
@@ -30,7 +30,7 @@ async def _read_while_the_generation_changes(settings: Settings) -> None:
 def test_a_read_that_waits_while_the_generation_changes_does_not_find_its_task_missing(laboratory: Laboratory) -> None:
     settings = laboratory.fresh()
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
-        connection.execute("UPDATE log_main.checkpoints SET generation = 2 WHERE projection = 'hot_tasks'")
+        connection.execute(f"UPDATE {models_schema('main')}.checkpoints SET generation = 2 WHERE projection = 'hot_tasks'")
         log_id = connection.execute("SELECT log_id FROM log_main.log").fetchone()
         assert log_id
     with redis.Redis.from_url(settings.redis_url) as client:

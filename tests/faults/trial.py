@@ -11,7 +11,9 @@ import msgspec
 import psycopg
 import redis
 
+from infrastructure.servers.postgres import models_schema
 from infrastructure.settings import Settings
+from projections.task.hot import HotKeys
 from tests.faults.gateway import Gateway
 from tests.faults.laboratory import Laboratory
 from tests.faults.load import Client
@@ -181,11 +183,11 @@ class Trial:
         with psycopg.connect(self.settings.database_url, autocommit=True) as connection:
             head, lowest, generation = connection.execute(
                 "SELECT (SELECT coalesce(max(notification_id), 0) FROM log_main.events), "
-                "(SELECT min(position) FROM log_main.checkpoints WHERE projection <> 'hot_tasks'), "
-                "(SELECT generation FROM log_main.checkpoints WHERE projection = 'hot_tasks')"
+                f"(SELECT min(position) FROM {models_schema('main')}.checkpoints WHERE projection <> 'hot_tasks'), "
+                f"(SELECT generation FROM {models_schema('main')}.checkpoints WHERE projection = 'hot_tasks')"
             ).fetchone() or (0, 0, 0)
         with redis.Redis.from_url(self.settings.redis_url, socket_timeout=5) as client:
-            stored = client.get(f"tm:{{main}}:hot:{generation}:checkpoint")
+            stored = client.get(HotKeys("main", generation).checkpoint)
         hot = int(stored.rsplit(b" ", 1)[1]) if stored else -1
         return head, lowest, hot
 

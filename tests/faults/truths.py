@@ -11,7 +11,9 @@ import httpx
 import psycopg
 import redis
 
+from infrastructure.servers.postgres import models_schema
 from infrastructure.settings import Settings
+from projections.task.hot import HotKeys
 from tests.faults.gateway import Unanswered
 from tests.faults.laboratory import Laboratory
 from tests.faults.load import Client
@@ -252,18 +254,20 @@ async def _built_again(
 
 def _is_there(settings: Settings, generation: int, client: Client, task: str) -> bool:
     with redis.Redis.from_url(settings.redis_url) as connection:
-        return bool(connection.exists(f"tm:{{main}}:hot:{generation}:t:{client.workspace.hex}:{task.replace('-', '')}"))
+        return bool(connection.exists(f"{HotKeys('main', generation).prefix}t:{client.workspace.hex}:{task.replace('-', '')}"))
 
 
 def _generation(settings: Settings) -> int:
     with psycopg.connect(settings.database_url) as connection:
-        row = connection.execute("SELECT generation FROM log_main.checkpoints WHERE projection = 'hot_tasks'").fetchone()
+        row = connection.execute(
+            f"SELECT generation FROM {models_schema('main')}.checkpoints WHERE projection = 'hot_tasks'"
+        ).fetchone()
     return int(row[0]) if row else 0
 
 
 def _lose(settings: Settings, generation: int, kind: str, client: Client, wrong_type: bool) -> str | None:
     """Take a key away; the task if it is a task's."""
-    prefix, task = f"tm:{{main}}:hot:{generation}:", None
+    prefix, task = HotKeys("main", generation).prefix, None
     key = f"{prefix}{kind}:{client.workspace.hex}"
     if kind == "w":
         key = f"{prefix}w"

@@ -16,8 +16,10 @@ import redis
 
 from domain.envelope import RecordedEvent
 from domain.task.events import TaskEvent
+from infrastructure.servers.postgres import models_schema
 from infrastructure.settings import Settings
 from projections.task.document import TaskDocument, TaskRecord, fold
+from projections.task.hot import HotKeys
 
 _LOG = """
 SELECT notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, principal_id, command_id,
@@ -96,14 +98,14 @@ def counted(documents: Iterable[TaskDocument]) -> dict[str, int]:
 def view_violations(settings: Settings) -> list[str]:
     """Every way in which a read model differs from the log. Nothing may be under way."""
     with psycopg.connect(settings.database_url, autocommit=True) as connection:
-        connection.execute("SET search_path = log_main, taskmaster")
+        connection.execute(f"SET search_path = log_main, {models_schema('main')}, taskmaster")
         connection.execute("SET timezone = 'UTC'")
         records = read_log(connection)
         documents = fold_all(records)
         found = [*_checkpoints(connection, len(records)), *_tables(connection, records, documents)]
         generation = connection.execute("SELECT generation FROM checkpoints WHERE projection = 'hot_tasks'").fetchone()
     with redis.Redis.from_url(settings.redis_url) as client:
-        found += _hot(client, f"tm:{{main}}:hot:{generation[0] if generation else 0}:", records, documents)
+        found += _hot(client, HotKeys("main", generation[0] if generation else 0).prefix, records, documents)
     return found
 
 

@@ -55,7 +55,7 @@ def prepare(world: World, *names: str) -> None:
     world.connection.execute("CREATE TABLE applications (projection text, position bigint)")
     for name in names:
         world.connection.execute(
-            "INSERT INTO checkpoints (projection, log_id, epoch) SELECT %s, log_id, epoch FROM log", (name,)
+            "INSERT INTO checkpoints (projection, layout, log_id, epoch) SELECT %s, '', log_id, epoch FROM log", (name,)
         )
 
 

@@ -32,7 +32,7 @@ def _execute(database_url: str, *statements: str) -> None:
 
 NEWER = "INSERT INTO {}.schema_migrations (name, checksum) VALUES ('0999_later.sql', 'x')"
 STATES = {
-    "an older log": (["DELETE FROM log_main.schema_migrations WHERE name >= '0002'"], "run 'taskmaster migrate' first"),
+    "an older log": (["DELETE FROM log_main.schema_migrations WHERE name >= '0001'"], "run 'taskmaster migrate' first"),
     "older accounts": (["DELETE FROM taskmaster.schema_migrations"], "run 'taskmaster migrate' first"),
     "a newer log": ([NEWER.format("log_main")], "a newer release has migrated schema log_main"),
     "newer accounts": ([NEWER.format("taskmaster")], "a newer release has migrated schema taskmaster"),

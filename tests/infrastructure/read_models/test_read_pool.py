@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from infrastructure.servers.postgres import AsyncPool, pool
+from infrastructure.servers.postgres import AsyncPool, models_schema, pool
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +39,7 @@ async def test_plans_do_not_flip_and_nothing_waits_for_ever(reads: AsyncPool, se
 
 async def test_a_read_that_meets_a_lock_gives_up(reads: AsyncPool, database_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(database_url) as other, reads.connection() as connection:
-        await other.execute("LOCK TABLE log_main.task_list IN ACCESS EXCLUSIVE MODE")
+        await other.execute(f"LOCK TABLE {models_schema('main')}.task_list IN ACCESS EXCLUSIVE MODE")
         await connection.execute("SET lock_timeout = '50ms'")
         with pytest.raises(psycopg.OperationalError):
             await connection.execute("SELECT count(*) FROM task_list")

@@ -14,7 +14,7 @@ from infrastructure.log.places import Place
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.read_models.rebuild import rebuild, rebuild_all
 from infrastructure.read_models.task_reads import Wait
-from infrastructure.servers.postgres import conninfo
+from infrastructure.servers.postgres import conninfo, models_schema
 from projections import ALL, HOT, TABLES
 from projections.engine.port import Hold
 from projections.flow import FlowMetrics, flow_metrics
@@ -37,7 +37,9 @@ def projecting(world: World) -> Iterator[LogProjecting]:
 
 def schemas(world: World) -> list[str]:
     """Schemas that a rebuild has left behind."""
-    rows = world.connection.execute("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", (f"{SCHEMA}__",))
+    rows = world.connection.execute(
+        "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)", (f"{models_schema(LOG)}__",)
+    )
     return [row[0] for row in rows.fetchall()]
 
 
@@ -58,7 +60,7 @@ def test_a_rebuild_that_was_killed_changes_nothing_and_is_run_again(world: World
         # What an older release may have built differently must not stay.
         world.redis.set(HotKeys(LOG, 3).task(HOME, number(99_999)), "1 {}")
     else:
-        assert schemas(world) == [f"{SCHEMA}__{name}"]
+        assert schemas(world) == [f"{models_schema(LOG)}__{name}"]
         assert content(world) == served
     assert rebuild(world.database_url, world.redis_url, LOG, name) == world.head()
     assert (schemas(world), len(world.generations())) == ([], 1)

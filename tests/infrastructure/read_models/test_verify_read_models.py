@@ -73,7 +73,7 @@ def test_what_is_told_of_a_difference_names_the_row_and_not_its_text(projected: 
 
 
 def _first(world: World, kind: str) -> str:
-    return str(sorted(key.decode() for key in world.redis.scan_iter(f"*:hot:*:{kind}:*"))[0])
+    return str(sorted(key.decode() for key in world.redis.scan_iter(f"*:hot-*:{kind}:*"))[0])
 
 
 HOT_FORGERIES: dict[str, Callable[[World], object]] = {

@@ -24,7 +24,9 @@ def _jars(monkeypatch: pytest.MonkeyPatch) -> None:
 def with_jars(world: World) -> Projector:
     """A projector of the jars beside all read models of tasks."""
     world.connection.execute("CREATE TABLE jars (jar uuid, before int, marbles int, colour text)")
-    world.connection.execute("INSERT INTO checkpoints (projection, log_id, epoch) SELECT 'jars', log_id, epoch FROM log")
+    world.connection.execute(
+        "INSERT INTO checkpoints (projection, layout, log_id, epoch) SELECT 'jars', '', log_id, epoch FROM log"
+    )
     return world.tables([*TABLES, Jars()])
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from domain.task.events import TaskActivityLogged, TaskCompleted, TaskCreated, TaskLabelAdded, TaskReopened, TaskStarted
 from projections.task.document import TaskDocument
-from projections.task.snapshots import LAYOUT, TASK_DOCUMENTS, latest_snapshot, snapshots_before
+from projections.task.snapshots import TASK_DOCUMENTS, latest_snapshot
 from tests.log_world import World, number
 
 LONG = number(1)
@@ -23,9 +23,9 @@ def test_a_snapshot_stands_at_every_hundredth_version_and_equals_the_plain_fold(
     lived(world, LONG, 320)
     lived(world, SHORT, 99)
     world.project(batch=7)
-    rows = world.connection.execute("SELECT task_id, version, document, layout FROM task_snapshots ORDER BY version").fetchall()
-    assert [(row[0], row[1], row[3]) for row in rows] == [(LONG, 100, LAYOUT), (LONG, 200, LAYOUT), (LONG, 300, LAYOUT)]
-    for _, version, document, _ in rows:
+    rows = world.connection.execute("SELECT task_id, version, document FROM task_snapshots ORDER BY version").fetchall()
+    assert [(row[0], row[1]) for row in rows] == [(LONG, 100), (LONG, 200), (LONG, 300)]
+    for _, version, document in rows:
         assert msgspec.json.decode(document, type=TaskDocument) == world.folded(LONG, version)
 
 
@@ -38,13 +38,6 @@ def test_the_newest_snapshot_not_after_the_given_place_is_found(world: World) ->
         return document.version if document else None
 
     assert [found(99), found(100), found(299), found(10**6)] == [None, 100, 200, 300]
-
-
-def test_a_snapshot_of_another_layout_is_left_aside(world: World) -> None:
-    lived(world, LONG, 220)
-    world.project()
-    world.connection.execute("UPDATE task_snapshots SET layout = %s WHERE version = 200", (LAYOUT + 1,))
-    assert snapshots_before(world.connection, {LONG: 220})[LONG].version == 100
 
 
 def test_documents_recovered_with_and_without_snapshots_are_the_same(world: World) -> None:

@@ -1,0 +1,23 @@
+CREATE TABLE flow_daily (
+    workspace_id uuid NOT NULL,
+    day date NOT NULL,
+    created integer NOT NULL,
+    started integer NOT NULL,
+    completed integer NOT NULL,
+    completion_events integer NOT NULL,
+    reopened integer NOT NULL,
+    cancelled integer NOT NULL,
+    deleted integer NOT NULL,
+    open_change integer NOT NULL,
+    in_progress_change integer NOT NULL,
+    PRIMARY KEY (workspace_id, day)
+) WITH (fillfactor = 50);
+
+CREATE TABLE flow_completions (
+    task_id uuid PRIMARY KEY,
+    workspace_id uuid NOT NULL,
+    completed_at timestamptz NOT NULL,
+    lead_seconds double precision NOT NULL,
+    cycle_seconds double precision
+);
+CREATE INDEX ON flow_completions (workspace_id, completed_at);
