@@ -9,10 +9,10 @@ from litestar import post
 from litestar.types import ASGIApp
 from uuid_utils.compat import uuid7
 
-from api.command_bodies import decode_command
 from api.edge.admission import charge_items
 from api.edge.answers import Answer
 from api.edge.body import read_body
+from api.edge.command_bodies import decode_command
 from api.edge.errors import BadRequest, problem_of
 from api.edge.problem import Problem
 from api.edge.requests import AnyRequest, command_context, log_of, principal, resources

@@ -9,9 +9,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 from uuid_utils.compat import uuid7
 
-from api.command_bodies import decode_command
 from api.edge.answers import Answer, receipt_answer
 from api.edge.body import read_body
+from api.edge.command_bodies import decode_command
 from api.edge.requests import AnyRequest, command_context, log_of, resources, task_id_of
 from api.openapi.documentation import HeaderParameter, PathParameter, documented
 from application.receipts import ReceiptBody

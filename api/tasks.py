@@ -10,8 +10,8 @@ import msgspec
 from litestar import get
 from litestar.types import ASGIApp
 
-from api.command_bodies import FINER_THAN_A_MICROSECOND
 from api.edge.answers import Answer
+from api.edge.command_bodies import FINER_THAN_A_MICROSECOND
 from api.edge.compression import VARY
 from api.edge.cursors import CursorSigner, place_of
 from api.edge.errors import BadRequest
