@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
+from application.identity.ports import AccountStore, PasswordHashing, TokenIssuing
 from application.identity.records import Client, NewSession, NewUser, Profile, Session, TokenPair
 from application.identity.rules import (
     checked_display_name,
@@ -15,7 +16,6 @@ from application.identity.rules import (
     presented_password,
     shortened,
 )
-from application.log import AccountStore, PasswordHashing, TokenIssuing
 from application.principal import Principal, Role
 from domain.errors import NotAuthenticated, NotFound, NotPermitted, RuleViolated
 

@@ -1,4 +1,4 @@
-"""Accounts in PostgreSQL, schema `taskmaster`: the adapter behind `application.log.AccountStore`."""
+"""Accounts in PostgreSQL, schema `taskmaster`: the adapter behind `application.identity.ports.AccountStore`."""
 
 from datetime import datetime, timedelta
 from typing import Any
