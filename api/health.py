@@ -14,7 +14,7 @@ from api.openapi.documentation import documented
 from application.log import LogUnavailable
 from infrastructure.bootstrap import LogResources
 from infrastructure.read_models.hot_reader import HotUnavailable
-from infrastructure.read_models.status import STATES, ReadModelState, read_states
+from infrastructure.read_models.status import ReadModelState, find_states, require_read_models
 from projections import HOT
 
 
@@ -91,7 +91,7 @@ def _is_operator(request: AnyRequest) -> bool:
 
 async def _require_answer(log: LogResources) -> None:
     async with log.reads.connection() as connection:
-        await connection.execute("SELECT 1 FROM checkpoints LIMIT 1")
+        await require_read_models(connection)
 
 
 async def _details(log: LogResources, redis: str) -> ReadinessDetails:
@@ -99,8 +99,7 @@ async def _details(log: LogResources, redis: str) -> ReadinessDetails:
     if place is None and redis == "ok":
         redis = "degraded"
     async with log.reads.connection() as connection:
-        cursor = await connection.execute(STATES, (place,))
-        head, states = read_states(await cursor.fetchall(), {HOT: redis})
+        head, states = await find_states(connection, place, {HOT: redis})
     return ReadinessDetails(log.name, head, redis, states)
 
 

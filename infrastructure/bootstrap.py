@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from uuid import UUID
 
+import msgspec
 import redis.asyncio
 
 from application.batches import BatchHandler
@@ -17,6 +18,7 @@ from domain.task.commands import TaskCommand
 from domain.task.events import TaskEvent
 from domain.task.rules import Task
 from infrastructure.identity.accounts_store import PostgresAccountStore
+from infrastructure.identity.members import members_of
 from infrastructure.identity.passwords import PasswordHasher
 from infrastructure.identity.revocations import RevocationWatch
 from infrastructure.identity.tokens import KeyRing, TokenIssuer, TokenVerifier
@@ -47,44 +49,33 @@ READ_CONNECTIONS = 8
 ACCOUNT_CONNECTIONS = 4
 
 
-class LogResources:
+class LogResources(msgspec.Struct, kw_only=True, eq=False):
     """What serves one log: its store, its command handler, its reads."""
 
-    def __init__(self, name: str, store: PostgresEventStore, handler: TaskHandler, reads: TaskReads) -> None:
-        self.name = name
-        self.store = store
-        self.handler = handler
-        self.reads = reads
-        self.request_secret: bytes
-        self.batches: TaskBatches
-        self.batch_turns: BatchTurns
-        self.heads: HeadPublisher
-        self.positions: AppliedPositions
-        self.news: ChangeWatch
+    name: str
+    store: PostgresEventStore
+    handler: TaskHandler
+    batches: TaskBatches
+    batch_turns: BatchTurns
+    request_secret: bytes
+    reads: TaskReads
+    heads: HeadPublisher
+    positions: AppliedPositions
+    news: ChangeWatch
 
 
-class Resources:
+class Resources(msgspec.Struct, kw_only=True, eq=False):
     """Everything that the routes use. Closed together with the process."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        logs: dict[str, LogResources],
-        accounts: Accounts,
-        verifier: TokenVerifier,
-        revocations: RevocationWatch,
-        accounts_pool: AsyncPool,
-        draining: Draining,
-    ) -> None:
-        self.settings = settings
-        self.logs = logs
-        self.accounts = accounts
-        self.verifier = verifier
-        self.revocations = revocations
-        self.accounts_pool = accounts_pool
-        self.limits: Limits
-        self.addresses = ClientAddresses(settings)
-        self.draining = draining
+    settings: Settings
+    logs: dict[str, LogResources]
+    accounts: Accounts
+    verifier: TokenVerifier
+    revocations: RevocationWatch
+    accounts_pool: AsyncPool
+    limits: Limits
+    addresses: ClientAddresses
+    draining: Draining
 
 
 @asynccontextmanager
@@ -119,9 +110,17 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 timedelta(seconds=settings.refresh_token_seconds),
             ),
         )
-        resources = Resources(settings, logs, accounts, verifier, revocations, accounts_pool, draining)
-        resources.limits = await _open_limits(stack, settings)
-        yield resources
+        yield Resources(
+            settings=settings,
+            logs=logs,
+            accounts=accounts,
+            verifier=verifier,
+            revocations=revocations,
+            accounts_pool=accounts_pool,
+            limits=await _open_limits(stack, settings),
+            addresses=ClientAddresses(settings),
+            draining=draining,
+        )
 
 
 async def _open_limits(stack: AsyncExitStack, settings: Settings) -> Limits:
@@ -164,18 +163,26 @@ async def _open_log(
     await store.start()
     stack.push_async_callback(store.stop)
 
-    async def members_of(workspace_id: UUID) -> frozenset[UUID]:
-        return await _members_of(accounts_pool, workspace_id)
+    news = ChangeWatch(reads_pool, positions, draining)
+    stack.push_async_callback(news.close)
 
-    handler = CommandHandler(TASK, store, AssigneesAreMembers(members_of), Turns())
-    log = LogResources(name, store, handler, TaskReads(hot, reads_pool, positions, watch))
-    log.request_secret = await _request_secret(reads_pool)
-    log.batches = BatchHandler(store, handler, store.has_company)
-    log.batch_turns = BatchTurns(settings.max_waiting_batch_bytes)
-    log.heads, log.positions = heads, positions
-    log.news = ChangeWatch(reads_pool, positions, draining)
-    stack.push_async_callback(log.news.close)
-    return log
+    async def members(workspace_id: UUID) -> frozenset[UUID]:
+        async with accounts_pool.connection() as connection:
+            return await members_of(connection, workspace_id)
+
+    handler = CommandHandler(TASK, store, AssigneesAreMembers(members), Turns())
+    return LogResources(
+        name=name,
+        store=store,
+        handler=handler,
+        batches=BatchHandler(store, handler, store.has_company),
+        batch_turns=BatchTurns(settings.max_waiting_batch_bytes),
+        request_secret=await _request_secret(reads_pool),
+        reads=TaskReads(hot, reads_pool, positions, watch),
+        heads=heads,
+        positions=positions,
+        news=news,
+    )
 
 
 async def _open_pool(stack: AsyncExitStack, settings: Settings, schema: str, size: int) -> AsyncPool:
@@ -198,9 +205,3 @@ async def _request_secret(log_pool: AsyncPool) -> bytes:
     if row is None:
         raise RuntimeError("the table log is empty")
     return bytes(row[0])
-
-
-async def _members_of(accounts_pool: AsyncPool, workspace_id: UUID) -> frozenset[UUID]:
-    async with accounts_pool.connection() as connection:
-        cursor = await connection.execute("SELECT principal_id FROM members WHERE workspace_id = %s", (workspace_id,))
-        return frozenset(row[0] for row in await cursor.fetchall())

@@ -18,7 +18,7 @@ from infrastructure.log.source import Reconnecting
 from infrastructure.read_models.hot_store import HotStore
 from infrastructure.read_models.parked_events import ParkedEvent, StillFailing, parked_events, replay_stream
 from infrastructure.read_models.rebuild import rebuild, rebuild_all
-from infrastructure.read_models.status import STATES, ReadModelState, read_states
+from infrastructure.read_models.status import ReadModelState, find_states_now
 from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings
@@ -68,7 +68,7 @@ def read_status(settings: Settings) -> LogStatus:
     """The state of the log's read models now; raises psycopg.Error where Postgres is away, Redis may be."""
     place, state = _hot(settings)
     with connect_sync(settings.database_url, log_schema(settings.log_name), "taskmaster status") as connection:
-        head, states = read_states(connection.execute(STATES, (place.position if place else None,)).fetchall(), {HOT: state})
+        head, states = find_states_now(connection, place.position if place else None, {HOT: state})
     order = {name: number for number, name in enumerate(ALL)}
     known = sorted((each for each in states if each.name in order), key=lambda each: order[each.name])
     return LogStatus(settings.log_name, head, known)

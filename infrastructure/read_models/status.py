@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from typing import Any, LiteralString
 
 import msgspec
+import psycopg
 
 from infrastructure.log.rows import HEAD
+
+AsyncConnection = psycopg.AsyncConnection[Any]
 
 
 class ReadModelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,9 +25,11 @@ class ReadModelState(msgspec.Struct, frozen=True, kw_only=True):
     redis: str | None = None
 
 
+States = tuple[int, list[ReadModelState]]
+
 # The place of the read model in Redis is the parameter, null if it is not known; what is noted in its row counts for the place
 # where it was noted. A clock that was set back makes nobody younger than nothing.
-STATES: LiteralString = f"""
+_STATES: LiteralString = f"""
 SELECT c.projection, p.position, h.head - p.position,
        CASE WHEN p.position IS NOT NULL THEN greatest(0, coalesce((
            SELECT extract(epoch FROM clock_timestamp() - e.recorded_at) FROM events e WHERE e.notification_id > p.position
@@ -37,8 +42,23 @@ ORDER BY c.projection
 """
 
 
-def read_states(rows: Sequence[Sequence[Any]], redis: dict[str, str]) -> tuple[int, list[ReadModelState]]:
-    """The log's head and its read models from the rows of STATES; `redis` says how those that live there fare, by name."""
+async def require_read_models(connection: AsyncConnection) -> None:
+    """Raises psycopg.Error where the log's read models cannot be asked."""
+    await connection.execute("SELECT 1 FROM checkpoints LIMIT 1")
+
+
+async def find_states(connection: AsyncConnection, hot: int | None, redis: dict[str, str]) -> States:
+    """The log's head and its read models. `hot` is the place of the one in Redis, None if it is not known; `redis` says how
+    those that live there fare, by name."""
+    return _read(await (await connection.execute(_STATES, (hot,))).fetchall(), redis)
+
+
+def find_states_now(connection: psycopg.Connection[Any], hot: int | None, redis: dict[str, str]) -> States:
+    """The same for a program that has nothing else to do meanwhile."""
+    return _read(connection.execute(_STATES, (hot,)).fetchall(), redis)
+
+
+def _read(rows: Sequence[Sequence[Any]], redis: dict[str, str]) -> States:
     states = [
         ReadModelState(
             name=row[0], position=row[1], behind=row[2], lag_seconds=row[3], held=row[4], parked=row[5], redis=redis.get(row[0])
