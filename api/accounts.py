@@ -9,16 +9,9 @@ from litestar import Response, Router, get, post
 
 from api.edge.admission import allow_password
 from api.edge.body import decode_body
-from api.edge.requests import AnyRequest, principal
+from api.edge.refresh_cookie import REFRESH_COOKIE, refresh_cookie
+from api.edge.requests import AnyRequest, principal, resources
 from api.openapi.documentation import CookieParameter, documented
-from api.sessions import (
-    REFRESH_COOKIE,
-    accounts,
-    list_sessions,
-    refresh_cookie,
-    revoke_all_sessions,
-    revoke_session,
-)
 from application.identity.records import Client, Profile, TokenPair
 from application.identity.rules import DISPLAY_NAME_MAX, EMAIL_MAX, PASSWORD_MAX, PASSWORD_MIN, email_key
 from application.principal import Role
@@ -120,7 +113,7 @@ class Tokens(msgspec.Struct, frozen=True):
 async def register(request: AnyRequest) -> Response[Tokens]:
     """Register and sign in."""
     body = await decode_body(request, Registration, BODY_LIMIT)
-    pair = await accounts(request).register(body.email, body.password, body.display_name, _client(request))
+    pair = await resources(request).accounts.register(body.email, body.password, body.display_name, _client(request))
     return _signed_in(request, pair, in_cookie=body.use_cookie, status=201)
 
 
@@ -144,7 +137,7 @@ async def log_in(request: AnyRequest) -> Response[Tokens]:
     """Open a session."""
     body = await decode_body(request, Login, BODY_LIMIT)
     await allow_password(request, email_key(body.email))
-    pair = await accounts(request).log_in(body.email, body.password, _client(request))
+    pair = await resources(request).accounts.log_in(body.email, body.password, _client(request))
     return _signed_in(request, pair, in_cookie=body.use_cookie, status=200)
 
 
@@ -178,7 +171,7 @@ async def refresh(request: AnyRequest) -> Response[Tokens]:
         token = request.cookies.get(REFRESH_COOKIE)
     if not token:
         raise NotAuthenticated("invalid_refresh_token", "There is no refresh token in the body or the cookie.")
-    pair = await accounts(request).refresh(token)
+    pair = await resources(request).accounts.refresh(token)
     return _signed_in(request, pair, in_cookie=in_cookie, status=200)
 
 
@@ -199,7 +192,9 @@ async def change_password(request: AnyRequest) -> PasswordChanged:
     """Change the password."""
     body = await decode_body(request, PasswordChange, BODY_LIMIT)
     await allow_password(request, str(principal(request).principal_id))
-    return PasswordChanged(await accounts(request).change_password(principal(request), body.old_password, body.new_password))
+    return PasswordChanged(
+        await resources(request).accounts.change_password(principal(request), body.old_password, body.new_password)
+    )
 
 
 @post(
@@ -213,7 +208,7 @@ async def change_password(request: AnyRequest) -> PasswordChanged:
 )
 async def log_out(request: AnyRequest) -> Response[None]:
     """Revoke the current session."""
-    await accounts(request).log_out(principal(request))
+    await resources(request).accounts.log_out(principal(request))
     return Response(None, status_code=204, cookies=[refresh_cookie(request, "", 0)])
 
 
@@ -228,22 +223,12 @@ async def log_out(request: AnyRequest) -> Response[None]:
 )
 async def me(request: AnyRequest) -> Profile:
     """Show the signed-in user."""
-    return await accounts(request).profile(principal(request))
+    return await resources(request).accounts.profile(principal(request))
 
 
 account_routes = Router(
     "/",
-    route_handlers=[
-        register,
-        log_in,
-        refresh,
-        change_password,
-        log_out,
-        me,
-        list_sessions,
-        revoke_session,
-        revoke_all_sessions,
-    ],
+    route_handlers=[register, log_in, refresh, change_password, log_out, me],
     tags=["Accounts"],
 )
 

@@ -11,7 +11,7 @@ from api.edge.errors import BadRequest
 from api.edge.pages import freshness
 from api.edge.requests import AnyRequest, log_of, one, principal, query_of
 from api.openapi.documentation import QueryParameter, documented
-from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
+from api.openapi.recurring import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from projections.flow import DAYS_MAX, FlowMetrics, flow_metrics
 
 

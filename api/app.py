@@ -21,6 +21,7 @@ from api.history import get_changes, get_history
 from api.members import list_members
 from api.openapi.describing import openapi_document, openapi_route
 from api.openapi.viewer import docs_routes
+from api.sessions import session_routes
 from api.task_commands import COMMAND_ROUTES, change_task, create_task, delete_task
 from api.tasks import count_tasks, get_task, list_tasks
 from infrastructure.bootstrap import Resources, open_resources
@@ -84,6 +85,7 @@ def _documented_routes() -> list[Any]:
         "/api/v1",
         route_handlers=[
             account_routes,
+            session_routes,
             Router("/", route_handlers=[list_tasks, get_task, count_tasks], tags=["Tasks"]),
             Router("/", route_handlers=commands, tags=["Commands"]),
             Router("/", route_handlers=[get_history, get_changes, list_members], tags=["History"]),

@@ -17,7 +17,7 @@ from api.edge.errors import BadRequest, problem_of
 from api.edge.problem import Problem
 from api.edge.requests import AnyRequest, command_context, log_of, principal, resources
 from api.openapi.documentation import documented
-from api.task_commands import COMMAND_ERRORS, CORRELATION, KEY, SOMEBODY
+from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, KEY, SOMEBODY
 from application.batches import Entry, Outcome, Rendered
 from application.command_handler import IfMatch
 from application.receipts import ReceiptBody

@@ -15,8 +15,7 @@ from api.edge.errors import BadRequest
 from api.edge.pages import BOUNDED, LINK, Query, freshness, next_page, page_body, preferred_wait, room_of
 from api.edge.requests import AnyRequest, integer, log_of, one, principal, query_of, resources, task_id_of
 from api.openapi.documentation import HeaderParameter, QueryParameter, documented
-from api.task_commands import ID
-from api.tasks import MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
+from api.openapi.recurring import ID, MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from domain.task.refusals import no_such_task
 from infrastructure.log.places import DIGITS, Place
 from infrastructure.read_models.task_reads import Wait

@@ -1,21 +1,16 @@
-"""Routes for the user's sessions, and what the account routes share with them."""
+"""Routes for the user's sessions."""
 
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from litestar import delete, get
-from litestar.datastructures import Cookie
+from litestar import Router, delete, get
 
-from api.edge.requests import AnyRequest, principal, query_of, uuid_of
+from api.edge.requests import AnyRequest, principal, query_of, resources, uuid_of
 from api.openapi.documentation import PathParameter, QueryParameter, documented
-from application.identity.accounts import Accounts
 from application.identity.records import Session
 from application.principal import Principal
 from domain.errors import InvalidValue, NotFound
-
-REFRESH_COOKIE = "tm_refresh"
-COOKIE_PATH = "/api/v1/auth"
 
 
 class ListedSession(msgspec.Struct, frozen=True):
@@ -38,26 +33,6 @@ class Sessions(msgspec.Struct, frozen=True):
     has_more: bool
 
 
-def accounts(request: AnyRequest) -> Accounts:
-    """The account use cases of this process."""
-    opened: Accounts = request.app.state.resources.accounts
-    return opened
-
-
-def refresh_cookie(request: AnyRequest, token: str, lasts: int) -> Cookie:
-    """The cookie that carries a refresh token for `lasts` seconds; 0 removes it."""
-    return Cookie(
-        key=REFRESH_COOKIE,
-        value=token,
-        path=COOKIE_PATH,
-        max_age=lasts,
-        httponly=True,
-        samesite="strict",
-        # The scheme is what the client used, where a trusted proxy says so.
-        secure=request.app.state.resources.settings.secure_cookies or request.scope["scheme"] == "https",
-    )
-
-
 @get(
     "/auth/sessions",
     **documented(
@@ -69,7 +44,7 @@ def refresh_cookie(request: AnyRequest, token: str, lasts: int) -> Cookie:
 async def list_sessions(request: AnyRequest) -> Sessions:
     """List the user's live sessions."""
     asking = principal(request)
-    found = await accounts(request).sessions(asking)
+    found = await resources(request).accounts.sessions(asking)
     return Sessions([_listed(session, asking) for session in found], next_cursor=None, has_more=False)
 
 
@@ -89,7 +64,7 @@ async def revoke_session(request: AnyRequest) -> None:
     session_id = uuid_of(request.scope["path_params"]["session_id"])
     if session_id is None:
         raise NotFound("session_not_found", "There is no such live session.")
-    await accounts(request).revoke_session(principal(request), session_id)
+    await resources(request).accounts.revoke_session(principal(request), session_id)
 
 
 @delete(
@@ -110,9 +85,12 @@ async def revoke_all_sessions(request: AnyRequest) -> None:
     current = query_of(request, "current").get("current", ["true"])
     if current not in (["true"], ["false"]):
         raise InvalidValue("current_invalid", "`current` is `true` or `false`, once.", "current")
-    await accounts(request).revoke_all_sessions(principal(request), keep_current=current == ["false"])
+    await resources(request).accounts.revoke_all_sessions(principal(request), keep_current=current == ["false"])
 
 
 def _listed(session: Session, asking: Principal) -> ListedSession:
     current = session.session_id == asking.session_id
     return ListedSession(current=current, **msgspec.structs.asdict(session))
+
+
+session_routes = Router("/", route_handlers=[list_sessions, revoke_session, revoke_all_sessions], tags=["Accounts"])

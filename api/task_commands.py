@@ -1,9 +1,7 @@
 """Routes that change one task: one row a command."""
 
-from typing import Annotated, Any, Final
-from uuid import UUID
+from typing import Any, Final
 
-import msgspec
 from litestar import delete, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
@@ -13,7 +11,8 @@ from api.edge.answers import Answer, receipt_answer
 from api.edge.body import read_body
 from api.edge.command_bodies import decode_command
 from api.edge.requests import AnyRequest, command_context, log_of, resources, task_id_of
-from api.openapi.documentation import HeaderParameter, PathParameter, documented
+from api.openapi.documentation import documented
+from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, ID, IF_MATCH, KEY, PREFER_STRICT, RECEIPT_HEADERS, SOMEBODY
 from application.receipts import ReceiptBody
 from domain.task.commands import (
     AddLabel,
@@ -39,30 +38,6 @@ from domain.task.commands import (
     UnassignTask,
 )
 
-ID: Final = PathParameter("task_id", UUID, "The task.", required=True)
-KEY: Final = HeaderParameter(
-    "Idempotency-Key",
-    Annotated[str, msgspec.Meta(min_length=1, max_length=255)],
-    "Makes a retry safe: the same key with the same request returns the original receipt byte for byte.",
-)
-IF_MATCH: Final = HeaderParameter(
-    "If-Match",
-    str,
-    "The version last seen, as ETag gave it. The command is refused (412) only if a field that it changes was changed "
-    "since; with `Prefer: handling=strict` after any change.",
-)
-PREFER_STRICT: Final = HeaderParameter("Prefer", str, "`handling=strict`: with If-Match, refuse after any change at all.")
-CORRELATION: Final = HeaderParameter("X-Correlation-Id", UUID, "Ties the resulting events to others in the history.")
-RECEIPT_HEADERS: Final = {
-    "ETag": "The task's version after the command.",
-    "X-Position": "The position of the command's last event: give it to reads as `min_position`.",
-    "Idempotency-Replayed": "`true` where the key brought back an earlier receipt.",
-}
-COMMAND_ERRORS: Final = {
-    400: ["invalid_idempotency_key", "invalid_if_match", "invalid_uuid"],
-    403: ["not_permitted"],
-    503: ["log_unavailable"],
-}
 REFUSALS: Final = COMMAND_ERRORS | {
     404: ["task_not_found"],
     409: ["task_deleted", "task_closed", "labels_full", "assignees_full", "contention"],
@@ -181,8 +156,6 @@ def _command_route(verb: str, kind: type[TaskCommand], summary: str, example: di
         ),
     )(issue)
 
-
-SOMEBODY = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 COMMAND_ROUTES: Final = [
     _command_route("start", StartTask, "Start a task", {}),

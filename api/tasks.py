@@ -30,7 +30,7 @@ from api.edge.requests import (
     task_id_of,
 )
 from api.openapi.documentation import HeaderParameter, QueryParameter, documented
-from api.task_commands import ID
+from api.openapi.recurring import ID, MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from domain.errors import InvalidValue, NotFound
 from domain.task.refusals import no_such_task
 from domain.task.values import Priority, Status
@@ -46,21 +46,6 @@ from projections.task.views import TaskDetail, TaskSummary, detail_json
 LIMIT_MAX: Final = 100
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 LIST_PARAMETERS: Final = TaskQuery.__struct_fields__
-
-MIN_POSITION: Final = QueryParameter(
-    "min_position",
-    Annotated[int, msgspec.Meta(ge=0)],
-    "Answer with nothing older than this position (the `X-Position` of a write): waits for the read model if it must, "
-    "and answers 503 with Retry-After if it takes too long. A cursor of `changes` is taken too, and held against the log.",
-)
-PREFER_WAIT: Final = HeaderParameter("Prefer", str, "`wait=seconds`: wait less long for `min_position` than the server would.")
-X_POSITION: Final = {"X-Position": "The position that this answer reflects."}
-READ_ERRORS: Final = {
-    400: ["invalid_parameter", "repeated_parameter"],
-    409: ["another_history"],
-    422: ["position_in_the_future"],
-    503: ["not_yet_applied", "log_unavailable"],
-}
 
 
 @get(

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 
 from api.accounts import account_routes
 from api.edge.errors import BadRequest, problem_of
+from api.sessions import session_routes
 from domain.errors import DomainError, InvalidValue, NotAuthenticated, NotFound, RuleViolated
 from infrastructure.identity.tokens import InvalidToken
 from infrastructure.limits.budgets import Budgets
@@ -79,7 +80,7 @@ def malformed(_: Any, error: BadRequest) -> Answer[Any]:
 def app_over(world: World) -> Litestar:
     state = State({"resources": Resources(world.accounts, world.verifier), "world": world})
     return Litestar(
-        [Router(API, route_handlers=[account_routes])],
+        [Router(API, route_handlers=[account_routes, session_routes])],
         state=state,
         middleware=[DefineMiddleware(BearerAuthentication, exclude_from_auth_key="public")],
         exception_handlers=dict.fromkeys(STATUSES, refused) | {BadRequest: malformed},

@@ -59,6 +59,21 @@ def test_the_edge_imports_nothing_for_the_type_checker_alone() -> None:
     assert named == []
 
 
+def test_no_statement_reaches_a_database_from_the_http_edge() -> None:
+    senders = [
+        f"{file}:{node.lineno}"
+        for file in modules("api")
+        for node in ast.walk(parsed(file))
+        if isinstance(node, ast.Attribute) and node.attr in {"execute", "executemany", "cursor", "fetchall", "fetchone"}
+    ]
+    assert senders == []
+
+
+def test_every_folder_has_a_contract_for_all_of_its_rooms() -> None:
+    contracts = [each for each in pyproject()["tool"]["importlinter"]["contracts"] if each.get("containers")]
+    assert sorted(each["containers"][0] for each in contracts if each["exhaustive"]) == sorted(set(packages()) - {"workers"})
+
+
 def test_no_import_is_relative_and_none_is_of_a_test() -> None:
     for file in modules():
         for node in ast.walk(parsed(file)):
