@@ -15,6 +15,7 @@ from domain.task.events import TaskEvent
 from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
 from infrastructure.log.rows import AFTER_POSITION, recorded_event
 from infrastructure.log.source import PostgresLogSource, Reconnecting
+from infrastructure.read_models.hot_keys import generations_pattern
 from infrastructure.read_models.hot_store import HotStore
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.postgres import connect, connect_sync, log_schema
@@ -23,7 +24,6 @@ from projections import DOCUMENTS, TABLES, layouts_id
 from projections.engine.changes import ChangeReader
 from projections.engine.projector import Projector
 from projections.task.document import TaskDocument, TaskRecord, fold
-from projections.task.hot import generations_pattern
 
 T = TypeVar("T")
 LOG = "main"

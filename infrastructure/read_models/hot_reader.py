@@ -19,6 +19,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError, ResponseError
 
 from infrastructure.log.watch import LogWatch, Standing
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.servers.patience import Patience
 from infrastructure.servers.postgres import AsyncPool
 from projections.engine.changes import LogIdentity
@@ -61,7 +62,7 @@ class HotReader:
         self._pool = pool
         self._log_name = log_name
         self._watch = watch
-        self._keys = HotKeys(log_name, 1)
+        self._keys = hot_keys(log_name, 1)
         self._identity = b"unknown"
         self._waiting: dict[str, list[_Answer]] = {}
         self._running: asyncio.Task[None] | None = None
@@ -180,7 +181,7 @@ class HotReader:
         believed = identity_prefix(identity)
         if generation == self._keys.generation and believed == self._identity:
             return
-        self._keys = HotKeys(self._log_name, generation)
+        self._keys = hot_keys(self._log_name, generation)
         self._identity = believed
         self._rest_until = 0.0
         # What waits names keys of the old generation: beside the new checkpoint they would read as missing tasks.

@@ -8,10 +8,11 @@ import redis
 from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import note_checkpoint, park_changes, parked_streams, read_checkpoints
+from infrastructure.read_models.hot_keys import hot_keys
 from projections.engine.changes import Change, Entry, LogIdentity, changes_among, followed
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Incomplete, Moved, ProjectionFailed
-from projections.task.hot import APPLY, DAMAGED, FOLLOWS, NAME, HotKeys, checkpoint_value, read_checkpoint, write_arguments
+from projections.task.hot import APPLY, DAMAGED, FOLLOWS, NAME, checkpoint_value, read_checkpoint, write_arguments
 
 
 class HotStore:
@@ -39,7 +40,7 @@ class HotStore:
         """See `Store.checkpoints`."""
         stored = read_checkpoints(self._connection.get(), [NAME])[0]
         generation = self._generation or stored.generation
-        keys = HotKeys(self._log_name, generation)
+        keys = hot_keys(self._log_name, generation)
         found: Any = self._client.mget([keys.checkpoint, keys.damaged])
         value, damaged = found
         if value is None:
@@ -71,7 +72,7 @@ class HotStore:
 
     def begin(self, identity: LogIdentity) -> None:
         """Lay the first stone of a generation: from here on it is there, at position 0."""
-        keys = HotKeys(self._log_name, self._generation or 1)
+        keys = hot_keys(self._log_name, self._generation or 1)
         with self._client.pipeline(transaction=True) as pipeline:
             pipeline.hset(keys.totals, "", 1)
             pipeline.set(keys.checkpoint, checkpoint_value(identity, 0, None), nx=True)
@@ -87,7 +88,7 @@ class HotStore:
         self._run(checkpoint, wanted, entries[-1])
 
     def _run(self, checkpoint: Checkpoint, changes: Sequence[Change[Any]], last: Entry) -> None:
-        keys = HotKeys(self._log_name, checkpoint.generation)
+        keys = hot_keys(self._log_name, checkpoint.generation)
         before = checkpoint_value(checkpoint.identity, checkpoint.position, checkpoint.leaf_hash)
         after = checkpoint_value(checkpoint.identity, last.record.position, last.record.hash)
         try:

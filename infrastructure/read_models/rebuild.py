@@ -21,6 +21,7 @@ from psycopg.sql import SQL, Identifier
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
+from infrastructure.read_models.hot_keys import generations_pattern, hot_keys
 from infrastructure.read_models.hot_store import HotStore, parked_as
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.model_tables import create_model_tables
@@ -30,7 +31,6 @@ from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import KEPT_CHANGES, ChangeReader
 from projections.engine.port import Hold, Incomplete, Moved
 from projections.engine.projector import Projector
-from projections.task.hot import HotKeys, generations_pattern
 
 logger = logging.getLogger("taskmaster.projections")
 
@@ -279,7 +279,7 @@ def _rebuild_hot(connection: Connection, redis_url: str, build: Build) -> int:
         catch_up(projector, build)
         # Taking the served checkpoint away stops the projector that serves; readers turn to Postgres for the moment.
         failpoint("rebuild.hot_built")
-        client.delete(HotKeys(log_name, served).checkpoint)
+        client.delete(hot_keys(log_name, served).checkpoint)
         failpoint("rebuild.hot_withdrawn")
         catch_up(projector, build)
         _switch_hot(connection, generation)
@@ -307,7 +307,7 @@ def _switch_hot(connection: Connection, generation: int) -> None:
 
 def _keep_only(client: redis.Redis, log_name: str, generation: int) -> None:
     """Remove every other generation, also what a rebuild that was killed has left."""
-    kept = HotKeys(log_name, generation).prefix.encode()
+    kept = hot_keys(log_name, generation).prefix.encode()
     others: list[bytes] = []
     for name in client.scan_iter(match=generations_pattern(log_name), count=1000):
         if not name.startswith(kept):

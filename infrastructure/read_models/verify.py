@@ -18,6 +18,7 @@ from psycopg.sql import SQL, Identifier
 from infrastructure.log.rows import Record
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.read_models.hot_store import HotStore, parked_as
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.postgres import connect_sync, log_schema, models_schema
@@ -28,7 +29,6 @@ from projections.engine.changes import ChangeReader, ForeignEvent
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Hold, Incomplete, Moved
 from projections.engine.projector import Projector
-from projections.task.hot import HotKeys
 
 BATCH = 1_000
 KEYS_A_CALL = 500
@@ -193,7 +193,7 @@ def _compare_hot(client: redis.Redis, connection: Reconnecting, log_name: str, s
     beside.begin(source.identity())
     bounded = _UpTo(source)
     projector = Projector(beside, ChangeReader(bounded, DOCUMENTS))
-    ours, theirs = HotKeys(log_name, GENERATION).prefix, HotKeys(log_name, served.generation).prefix
+    ours, theirs = hot_keys(log_name, GENERATION).prefix, hot_keys(log_name, served.generation).prefix
     suspects: set[str] | None = None
     done = 0
     for _ in range(ROUNDS):
@@ -236,7 +236,7 @@ def _forget(client: redis.Redis, connection: Reconnecting, log_name: str) -> Non
     """Remove the second build, also one that a killed verification has left."""
     connection.get().execute("DELETE FROM parked WHERE projection = %s", (parked_as(GENERATION),))
     try:
-        names = list(client.scan_iter(match=f"{HotKeys(log_name, GENERATION).prefix}*", count=1000))
+        names = list(client.scan_iter(match=f"{hot_keys(log_name, GENERATION).prefix}*", count=1000))
         for start in range(0, len(names), KEYS_A_CALL):
             client.unlink(*names[start : start + KEYS_A_CALL])
     except redis.RedisError:

@@ -26,7 +26,6 @@ from uuid import UUID
 import msgspec
 
 from domain.task.aggregate import TASK
-from projections import layouts_id
 from projections.engine.changes import LogIdentity
 from projections.task.document import TaskChange, TaskDocument
 from projections.task.views import detail_json, summary_json
@@ -136,11 +135,11 @@ return {checkpoint, page}
 
 
 class HotKeys:
-    """The keys of one generation of one log's hot tasks."""
+    """The keys of one generation of one log's hot tasks: all begin with `prefix`."""
 
-    def __init__(self, log_name: str, generation: int) -> None:
+    def __init__(self, prefix: str, generation: int) -> None:
         self.generation = generation
-        self.prefix = f"tm:{{{log_name}}}:hot-{layouts_id()}:{generation}:"
+        self.prefix = prefix
         self.checkpoint = f"{self.prefix}checkpoint"
         self.damaged = f"{self.prefix}damaged"
         self.totals = f"{self.prefix}w"
@@ -175,12 +174,6 @@ class HotKeys:
             self.totals,
             self.counts(workspace),
         ]
-
-
-def generations_pattern(log_name: str) -> str:
-    """A glob pattern for the keys of every generation in this release's layouts. Names of logs hold no character that patterns
-    give a meaning."""
-    return f"tm:{{{log_name}}}:hot-{layouts_id()}:*"
 
 
 def checkpoint_value(identity: LogIdentity, position: int, leaf_hash: bytes | None) -> bytes:

@@ -13,10 +13,11 @@ import redis.asyncio
 import uvloop
 
 from application.receipts import ReceiptBody
+from infrastructure.read_models.hot_keys import generations_pattern, hot_keys
 from infrastructure.servers.redis_client import READ_MODELS, applied_channel, async_client
 from infrastructure.settings import Settings
 from projections import HOT
-from projections.task.hot import HotKeys, generations_pattern
+from projections.task.hot import HotKeys
 from tests.benchmarks.figures import Figure, NotMeasured, percentile
 from tests.benchmarks.http_client import AsyncConnection
 from tests.benchmarks.load import CONNECTIONS, LoadGenerator
@@ -119,7 +120,7 @@ async def watching(settings: Settings, user: User) -> AsyncIterator[Visibility]:
     client = async_client(settings.redis_url, READ_MODELS, 5.0)
     async with client.pubsub(ignore_subscribe_messages=True) as announcements:
         await announcements.subscribe(applied_channel(settings.log_name))
-        visibility = Visibility(client, HotKeys(settings.log_name, await _generation(client, settings)), user.workspace_id)
+        visibility = Visibility(client, hot_keys(settings.log_name, await _generation(client, settings)), user.workspace_id)
         follower = asyncio.create_task(visibility.follow(announcements))
         try:
             yield visibility

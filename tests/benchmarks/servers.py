@@ -21,10 +21,10 @@ from psycopg import sql
 from infrastructure.cli import starting
 from infrastructure.embedded.services import LocalServices
 from infrastructure.processes.child_process import start_process, stop_process
+from infrastructure.read_models.hot_keys import generations_pattern
 from infrastructure.servers.migrate import migrate
 from infrastructure.servers.redis_client import READ_MODELS, sync_client
 from infrastructure.settings import Settings, child_environ
-from projections.task.hot import generations_pattern
 from tests.benchmarks.bare import PAGE_FILE
 from tests.benchmarks.figures import NotMeasured
 from tests.benchmarks.http_client import Connection, Request

@@ -5,14 +5,14 @@ import asyncio
 import psycopg
 import redis
 
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.read_models.hot_reader import HotReader, HotUnavailable
 from infrastructure.servers.postgres import log_schema, models_schema, pool
 from infrastructure.servers.redis_client import READ_MODELS, async_client
 from infrastructure.settings import Settings
-from projections.task.hot import HotKeys
 from tests.faults.laboratory import Laboratory
 
-MISSING = f"{HotKeys('main', 1).prefix}t:somebody:something"
+MISSING = f"{hot_keys('main', 1).prefix}t:somebody:something"
 
 
 async def _read_while_the_generation_changes(settings: Settings) -> None:
@@ -34,5 +34,5 @@ def test_a_read_that_waits_while_the_generation_changes_does_not_find_its_task_m
         log_id = connection.execute("SELECT log_id FROM log_main.log").fetchone()
         assert log_id
     with redis.Redis.from_url(settings.redis_url) as client:
-        client.set(HotKeys("main", 2).checkpoint, f"{log_id[0]} 1 - 7")
+        client.set(hot_keys("main", 2).checkpoint, f"{log_id[0]} 1 - 7")
     asyncio.run(_read_while_the_generation_changes(settings))

@@ -11,9 +11,9 @@ import msgspec
 import psycopg
 import redis
 
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.servers.postgres import models_schema
 from infrastructure.settings import Settings
-from projections.task.hot import HotKeys
 from tests.faults.gateway import Gateway
 from tests.faults.laboratory import Laboratory
 from tests.faults.load import Client
@@ -187,7 +187,7 @@ class Trial:
                 f"(SELECT generation FROM {models_schema('main')}.checkpoints WHERE projection = 'hot_tasks')"
             ).fetchone() or (0, 0, 0)
         with redis.Redis.from_url(self.settings.redis_url, socket_timeout=5) as client:
-            stored = client.get(HotKeys("main", generation).checkpoint)
+            stored = client.get(hot_keys("main", generation).checkpoint)
         hot = int(stored.rsplit(b" ", 1)[1]) if stored else -1
         return head, lowest, hot
 

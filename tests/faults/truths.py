@@ -11,9 +11,9 @@ import httpx
 import psycopg
 import redis
 
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.servers.postgres import models_schema
 from infrastructure.settings import Settings
-from projections.task.hot import HotKeys
 from tests.faults.gateway import Unanswered
 from tests.faults.laboratory import Laboratory
 from tests.faults.load import Client
@@ -254,7 +254,7 @@ async def _built_again(
 
 def _is_there(settings: Settings, generation: int, client: Client, task: str) -> bool:
     with redis.Redis.from_url(settings.redis_url) as connection:
-        return bool(connection.exists(f"{HotKeys('main', generation).prefix}t:{client.workspace.hex}:{task.replace('-', '')}"))
+        return bool(connection.exists(f"{hot_keys('main', generation).prefix}t:{client.workspace.hex}:{task.replace('-', '')}"))
 
 
 def _generation(settings: Settings) -> int:
@@ -267,7 +267,7 @@ def _generation(settings: Settings) -> int:
 
 def _lose(settings: Settings, generation: int, kind: str, client: Client, wrong_type: bool) -> str | None:
     """Take a key away; the task if it is a task's."""
-    prefix, task = HotKeys("main", generation).prefix, None
+    prefix, task = hot_keys("main", generation).prefix, None
     key = f"{prefix}{kind}:{client.workspace.hex}"
     if kind == "w":
         key = f"{prefix}w"

@@ -16,10 +16,10 @@ import redis
 
 from domain.envelope import RecordedEvent
 from domain.task.events import TaskEvent
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.servers.postgres import models_schema
 from infrastructure.settings import Settings
 from projections.task.document import TaskDocument, TaskRecord, fold
-from projections.task.hot import HotKeys
 
 _LOG = """
 SELECT notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, principal_id, command_id,
@@ -105,7 +105,7 @@ def view_violations(settings: Settings) -> list[str]:
         found = [*_checkpoints(connection, len(records)), *_tables(connection, records, documents)]
         generation = connection.execute("SELECT generation FROM checkpoints WHERE projection = 'hot_tasks'").fetchone()
     with redis.Redis.from_url(settings.redis_url) as client:
-        found += _hot(client, HotKeys("main", generation[0] if generation else 0).prefix, records, documents)
+        found += _hot(client, hot_keys("main", generation[0] if generation else 0).prefix, records, documents)
     return found
 
 

@@ -10,10 +10,11 @@ import psutil
 import pytest
 
 from domain.task.events import TaskCreated, TaskRenamed
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.servers.redis_client import BROKER, head_channel, sync_client
 from infrastructure.settings import Settings, settings_environ
 from projections import HOT, TABLES
-from projections.task.hot import HotKeys, checkpoint_position
+from projections.task.hot import checkpoint_position
 from tests.generated_history import append_history
 from tests.infrastructure.processes_under_test import is_alive, kill, started, wait_until
 from tests.log_world import LOG, World, number
@@ -36,7 +37,7 @@ def projecting(settings: Settings, broker: BellBroker) -> Iterator[Projecting]:
 def hot_position(world: World) -> int:
     row = world.connection.execute("SELECT generation FROM checkpoints WHERE projection = %s", (HOT,)).fetchone()
     assert row is not None
-    value = world.redis.get(HotKeys(LOG, row[0]).checkpoint)
+    value = world.redis.get(hot_keys(LOG, row[0]).checkpoint)
     assert value is None or isinstance(value, bytes)
     return checkpoint_position(value) or 0
 

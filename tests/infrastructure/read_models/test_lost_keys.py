@@ -9,18 +9,18 @@ import pytest
 
 from domain.task.events import TaskCreated, TaskRenamed, TaskStarted
 from infrastructure.cli.projection_operations import read_status
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.read_models.hot_reader import HotUnavailable
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.read_models.task_reads import Wait
 from infrastructure.settings import Settings
 from projections import HOT
-from projections.task.hot import HotKeys
 from tests.infrastructure.reading_world import Reading, open_reading
 from tests.log_world import ELSEWHERE, HOME, LOG, World, number
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
-KEYS = HotKeys(LOG, 2)
+KEYS = hot_keys(LOG, 2)
 NOW = Wait()
 LOSSES: dict[str, Callable[[Any], Any]] = {
     "a task": lambda client: client.delete(KEYS.task(HOME, number(3))),
@@ -96,7 +96,7 @@ async def test_a_batch_that_meets_a_damaged_key_writes_nothing_and_the_read_mode
     filled.record(number(3), TaskStarted())
     filled.record(number(102), TaskCreated("After"), workspace=ELSEWHERE)
     projecting.run("hot")
-    keys = HotKeys(LOG, 3)
+    keys = hot_keys(LOG, 3)
     assert filled.generations() == {3}
     assert filled.redis.hgetall(keys.counts(ELSEWHERE)) == {b"open": b"3"}
     assert filled.redis.hgetall(keys.counts(HOME)) == {b"open": b"22", b"in_progress": b"3"}
@@ -116,7 +116,7 @@ async def test_a_script_that_ends_half_way_leaves_a_read_model_to_be_rebuilt(fil
     assert filled.redis.hget(KEYS.counts(HOME), "in_progress") == b"3"
     assert checkpoint is not None
     projecting.run("hot")
-    assert filled.redis.hgetall(HotKeys(LOG, 3).counts(HOME)) == {b"open": b"22", b"in_progress": b"3"}
+    assert filled.redis.hgetall(hot_keys(LOG, 3).counts(HOME)) == {b"open": b"22", b"in_progress": b"3"}
 
 
 async def test_an_unknown_task_is_still_unknown_and_many_of_them_share_a_query(filled: World) -> None:

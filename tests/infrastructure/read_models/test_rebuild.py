@@ -11,6 +11,7 @@ import pytest
 
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.places import Place
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.read_models.rebuild import rebuild, rebuild_all
 from infrastructure.read_models.task_reads import Wait
@@ -19,7 +20,6 @@ from projections import ALL, HOT, TABLES
 from projections.engine.port import Hold
 from projections.flow import FlowMetrics, flow_metrics
 from projections.tables.bounds import Room
-from projections.task.hot import HotKeys
 from projections.task.list import TaskQuery
 from tests.generated_history import append_history
 from tests.infrastructure.processes_under_test import started, wait_until
@@ -58,7 +58,7 @@ def test_a_rebuild_that_was_killed_changes_nothing_and_is_run_again(world: World
     if name == HOT:
         assert world.generations() == {2, 3}
         # What an older release may have built differently must not stay.
-        world.redis.set(HotKeys(LOG, 3).task(HOME, number(99_999)), "1 {}")
+        world.redis.set(hot_keys(LOG, 3).task(HOME, number(99_999)), "1 {}")
     else:
         assert schemas(world) == [f"{models_schema(LOG)}__{name}"]
         assert content(world) == served

@@ -12,6 +12,7 @@ from application.log import LogUnavailable
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.embedded.services import LocalServices
 from infrastructure.log.places import AheadOfLog, Place
+from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.read_models.hot_reader import HotUnavailable
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.read_models.rebuild import rebuild
@@ -20,7 +21,7 @@ from infrastructure.servers.redis_client import applied_channel
 from projections import HOT
 from projections.flow import flow_metrics
 from projections.tables.bounds import Room
-from projections.task.hot import HotKeys, HotPage
+from projections.task.hot import HotPage
 from projections.task.list import TaskQuery
 from projections.task.views import detail_json
 from tests.infrastructure.reading_world import Reading, open_reading
@@ -46,7 +47,7 @@ def filled(world: World, projecting: LogProjecting) -> World:
     for n in range(1, 26):
         world.record(number(n), TaskCreated(f"Task {n}"))
     projecting.sweep()
-    assert world.redis.get(HotKeys(LOG, 2).checkpoint), "the first sweep builds the second generation"
+    assert world.redis.get(hot_keys(LOG, 2).checkpoint), "the first sweep builds the second generation"
     return world
 
 
@@ -102,8 +103,8 @@ async def test_an_emptied_redis_is_no_empty_list(filled: World) -> None:
 
 async def test_a_half_built_generation_is_not_served(filled: World) -> None:
     async with open_reading(filled) as reading:
-        filled.redis.delete(HotKeys(LOG, 2).checkpoint)
-        filled.redis.delete(HotKeys(LOG, 2).order(HOME), HotKeys(LOG, 2).page(HOME))
+        filled.redis.delete(hot_keys(LOG, 2).checkpoint)
+        filled.redis.delete(hot_keys(LOG, 2).order(HOME), hot_keys(LOG, 2).page(HOME))
         assert await rows(reading) == 20
 
 
