@@ -20,6 +20,7 @@ from infrastructure.settings import Settings
 from tests.benchmarks import (
     answers,
     appends,
+    boundaries,
     commands,
     compressing,
     crowd,
@@ -44,6 +45,7 @@ Measure = Callable[[Bench, LoadGenerator, Plan], list[Figure]]
 GROUPS: Sequence[tuple[tuple[str, ...], Measure]] = (
     (starting.KEYS, starting.measure),
     (appends.KEYS, appends.measure),
+    (boundaries.KEYS, boundaries.measure),
     (commands.KEYS, commands.measure),
     (compressing.KEYS, compressing.measure),
     (lag.KEYS, lag.measure),
