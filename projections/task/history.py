@@ -88,12 +88,17 @@ def topic_of(event: TaskEvent | Erased) -> str:
 
 
 def field_changes(before: Task | None, after: Task) -> tuple[FieldChange, ...]:
-    """The fields in which two states of a task differ; for a new task every field that is not empty, from null."""
+    """The fields in which two states of a task differ; for a new task every field that says something, from null."""
     if before is None:
-        return tuple(FieldChange(field, None, new) for field in _FIELDS if (new := getattr(after, field)))
+        return tuple(FieldChange(field, None, new) for field in _FIELDS if not _is_empty(new := getattr(after, field)))
     return tuple(
         FieldChange(field, old, new) for field in _FIELDS if (old := getattr(before, field)) != (new := getattr(after, field))
     )
+
+
+def _is_empty(value: object) -> bool:
+    # Not whatever counts as false: a number may well be 0.
+    return value is None or value is False or value in ("", ())
 
 
 class TaskHistory:

@@ -26,8 +26,9 @@ from domain.task.events import (
     TaskStopped,
     TaskUnassigned,
 )
+from domain.task.rules import Task
 from projections.tables.bounds import Room
-from projections.task.history import Entries, HistoryEntry, changes_after, history_of
+from projections.task.history import Entries, HistoryEntry, changes_after, field_changes, history_of
 from tests.log_world import ANA, BEN, ELSEWHERE, HOME, World, number
 
 LONG_AGO = datetime(2011, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
@@ -88,6 +89,15 @@ def test_every_event_type_tells_the_fields_it_changed(world: World) -> None:
         assert {change.field: (change.before, change.after) for change in entry.changes} == expected, event
 
 
+def test_a_zero_that_a_new_task_has_is_told() -> None:
+    told = field_changes(None, Task("A", priority=0))  # type: ignore[arg-type]  # no field of a task is a number yet
+    assert [(change.field, change.before, change.after) for change in told] == [
+        ("title", None, "A"),
+        ("status", None, "open"),
+        ("priority", None, 0),
+    ]
+
+
 def test_an_entry_tells_who_when_why_and_by_which_command(world: World) -> None:
     world.record(TASK, TaskCreated("A", reason="because"), by=BEN, at=LONG_AGO)
     world.record(TASK, TaskStarted())
@@ -115,11 +125,11 @@ def test_a_timeline_is_read_in_pages_by_version(world: World) -> None:
     while True:
         found = world.ask(lambda connection: history_of(connection, HOME, TASK, seen[-1] if seen else 0, Room(4)))
         if not found.items:
-            assert (found.more, found.position) == (False, 19)
+            assert (found.more, found.position) == (False, len(STORY))
             break
         seen += [entry.version for entry in entries(found)]
         assert found.last == seen[-1]
-    assert seen == list(range(1, 20))
+    assert seen == list(range(1, len(STORY) + 1))
 
 
 def test_a_workspaces_changes_are_its_own_in_the_order_of_positions(world: World) -> None:
