@@ -1,5 +1,6 @@
 """Every place of a command and of a field names itself: where one is forgotten, a test here says which."""
 
+import ast
 from collections.abc import Iterator
 from typing import Any, get_args, get_type_hints
 
@@ -9,11 +10,12 @@ import pytest
 from api.app import describe
 from domain.aggregates import ALL
 from domain.task.commands import ChangeTask, CreateTask, TaskCommand
-from domain.task.events import TASK_FIELDS, TOUCHED, TaskCreated
+from domain.task.events import TASK_FIELDS, TOUCHED, TaskCreated, TaskEvent
 from domain.task.rules import Task
 from projections.task.document import TaskDocument
 from projections.task.list import TaskQuery
 from projections.task.views import TaskDetail, TaskSummary
+from tests.architecture.source_tree import parsed
 from tests.architecture.test_catalogue import route
 from tests.domain.task.test_lifecycle import ALL_BUT_CREATE
 from tests.domain.task.test_storage import STORED
@@ -45,6 +47,11 @@ def test_every_command_but_the_creating_ones_is_tried_on_missing_and_deleted_tas
     assert sorted(type(command).__name__ for command in ALL_BUT_CREATE) == sorted(
         command.__name__ for command in get_args(TaskCommand) if command is not CreateTask
     )
+
+
+def test_every_event_and_command_is_among_the_generated_samples() -> None:
+    named = {node.attr for node in ast.walk(parsed("tests/domain/samples.py")) if isinstance(node, ast.Attribute)}
+    assert {kind.__name__ for kind in (*get_args(TaskCommand), *get_args(TaskEvent))} - named == set()
 
 
 def test_every_event_happens_in_the_generated_history() -> None:
