@@ -10,6 +10,7 @@ from litestar import Litestar, Router
 from api.accounts import account_routes
 from api.analytics import get_flow
 from api.batches import batch_tasks
+from api.differences import diff_tasks
 from api.edge.admission import Admission
 from api.edge.compression import CompressedBodies
 from api.edge.cursors import CursorSigner
@@ -86,7 +87,7 @@ def _documented_routes() -> list[Any]:
         route_handlers=[
             account_routes,
             session_routes,
-            Router("/", route_handlers=[list_tasks, get_task, count_tasks], tags=["Tasks"]),
+            Router("/", route_handlers=[list_tasks, get_task, count_tasks, diff_tasks], tags=["Tasks"]),
             Router("/", route_handlers=commands, tags=["Commands"]),
             Router("/", route_handlers=[get_history, get_changes, list_members], tags=["History"]),
             Router("/", route_handlers=[get_flow], tags=["Analytics"]),

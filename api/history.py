@@ -3,6 +3,7 @@
 import re
 from time import monotonic
 from typing import Annotated, Final, Literal
+from uuid import UUID
 
 import msgspec
 from litestar import get
@@ -15,12 +16,15 @@ from api.edge.errors import BadRequest
 from api.edge.pages import BOUNDED, LINK, Query, freshness, next_page, page_body, preferred_wait, room_of
 from api.edge.requests import AnyRequest, integer, log_of, one, principal, query_of, resources, task_id_of
 from api.openapi.documentation import HeaderParameter, QueryParameter, documented
+from api.openapi.moments import AS_OF, as_of, freshness_of, reflected
 from api.openapi.recurring import ID, MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
 from domain.task.refusals import no_such_task
 from infrastructure.log.places import DIGITS, Place
+from infrastructure.log.time_travel import Moment
 from infrastructure.read_models.task_reads import Wait
 from projections.tables.bounds import Room
-from projections.task.history import Entries, HistoryEntry
+from projections.task.history import ANY_VERSION, Entries, HistoryEntry
+from projections.task.list_as_of import AsOf
 from projections.task.views import TaskDetail
 
 LIMIT_MAX: Final = 1000
@@ -45,12 +49,18 @@ class History(msgspec.Struct, frozen=True):
         description="Every event with who, when, why (`reason`), and each changed field before and after; with the event's "
         "hash in the task's chain. " + BOUNDED,
         responses={200: History},
-        errors=READ_ERRORS | {400: [*READ_ERRORS[400], "invalid_cursor"], 404: ["task_not_found"]},
+        errors=READ_ERRORS
+        | {
+            400: [*READ_ERRORS[400], "invalid_cursor"],
+            404: ["task_not_found"],
+            422: [*READ_ERRORS[422], "instant_in_the_future"],
+        },
         parameters=[
             ID,
             QueryParameter("after_version", Annotated[int, msgspec.Meta(ge=0)], "Only events after this version."),
             QueryParameter("cursor", str, "`next_cursor` of the answer before; takes the place of `after_version`."),
             LIMIT,
+            AS_OF,
             MIN_POSITION,
             PREFER_WAIT,
         ],
@@ -59,7 +69,7 @@ class History(msgspec.Struct, frozen=True):
 )
 async def get_history(request: AnyRequest) -> ASGIApp:
     """GET /tasks/{task_id}/history."""
-    query = query_of(request, "after_version", "cursor", "limit", "min_position")
+    query = query_of(request, "after_version", "cursor", "limit", "as_of", "min_position")
     room = room_of(request, query, 100, LIMIT_MAX)
     after = integer(query, "after_version", 0, 0)
     cursor = one(query, "cursor")
@@ -67,12 +77,22 @@ async def get_history(request: AnyRequest) -> ASGIApp:
         after = _version_of(cursor)
     workspace, task_id = principal(request).workspace_id, task_id_of(request)
     reads = log_of(request).reads
-    entries = await reads.history(workspace, task_id, after, room, await freshness(request, query))
-    if not entries.items and not (after and (await reads.history(workspace, task_id, 0, Room(1), Wait())).items):
+    moment = await as_of(request, query)
+    wait = await freshness_of(request, query, moment)
+    until = ANY_VERSION if moment is None else await _versions_by(request, task_id, moment)
+    entries = await reads.history(workspace, task_id, after, room, wait, until)
+    if not entries.items and not (after and (await reads.history(workspace, task_id, 0, Room(1), Wait(), until)).items):
         raise no_such_task(entries.position)
     following = f"v{entries.last}" if entries.more else None
     body = page_body(b"[" + b",".join(entries.items) + b"]", following, entries.more)
-    return Answer(body, entries.position, 200, next_page(request.scope, following))
+    return Answer(body, reflected(moment, entries.position), 200, next_page(request.scope, following))
+
+
+async def _versions_by(request: AnyRequest, task_id: UUID, moment: AsOf) -> int:
+    """How many events the task had at the moment."""
+    then = Moment(instant=moment.instant) if moment.instant else Moment(position=moment.position)
+    past = await log_of(request).store.as_of(principal(request).workspace_id, task_id, then)
+    return past.document.version if past and past.document else 0
 
 
 def _version_of(cursor: str) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from api.edge.errors import BadRequest
 from infrastructure.log.places import DIGITS, Place
 from infrastructure.settings import Settings
-from projections.task.list import ListCursor
+from projections.task.list_query import ListCursor
 
 MAC_BYTES = 16
 

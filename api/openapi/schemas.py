@@ -18,7 +18,7 @@ from domain.task.events import TaskEvent
 from domain.task.rules import Task
 from domain.task.values import Priority, Status
 from projections.task.history import FieldChange, HistoryEntry
-from projections.task.list import Sort
+from projections.task.list_query import Sort
 
 Schema = dict[str, Any]
 Direction = Literal["request", "answer"]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -14,15 +15,19 @@ from infrastructure.log.places import AheadOfLog, Place, require_place
 from infrastructure.log.rows import HEAD
 from infrastructure.log.watch import LogWatch
 from infrastructure.read_models.applied_positions import AppliedPositions
+from infrastructure.read_models.diff_reads import Differences, Side, differences
 from infrastructure.read_models.hot_reader import HotReader, HotUnavailable
+from infrastructure.read_models.past_reads import by_instant, find_as_of
 from infrastructure.read_models.together import Shared, Together
 from infrastructure.servers.postgres import AsyncPool, is_of_another_release
 from infrastructure.unavailable import Unavailable
 from projections import HOT
 from projections.tables.bounds import Room
-from projections.task.history import Entries, changes_after, changes_with_tasks, history_of
+from projections.task.history import ANY_VERSION, Entries, changes_after, changes_with_tasks, history_of
 from projections.task.hot import PAGE_SIZE, HotPage, read_task
-from projections.task.list import ListCursor, Page, TaskQuery, count_tasks, find_tasks, get_tasks
+from projections.task.list import Page, count_tasks, find_tasks, get_tasks
+from projections.task.list_as_of import AsOf, count_tasks_as_of
+from projections.task.list_query import ListCursor, TaskQuery
 
 T = TypeVar("T")
 Found = tuple[tuple[int, bytes] | None, int]
@@ -111,19 +116,59 @@ class TaskReads:
             lambda: self._hot.page(workspace_id), lambda: self._pages.ask(workspace_id), _position, wait
         )
 
-    async def counts(self, workspace_id: UUID, wait: Wait) -> tuple[dict[str, int], int]:
-        """The workspace's tasks by status, and the position."""
+    async def counts(self, workspace_id: UUID, wait: Wait, as_of: AsOf | None = None) -> tuple[dict[str, int], int]:
+        """The workspace's tasks by status, at a moment if one is given, and the position that the read model had reached."""
+        if as_of is not None:
+            moment = as_of
+
+            async def past() -> tuple[dict[str, int], int]:
+                async with self.connection() as connection:
+                    return await count_tasks_as_of(connection, workspace_id, moment)
+
+            return await self._table("task_list", past, _second, wait)
         return await self._hot_or_table(
             lambda: self._hot.counts(workspace_id), lambda: self._counts.ask(workspace_id), _second, wait
         )
 
-    async def find(self, workspace_id: UUID, query: TaskQuery, after: ListCursor | None, room: Room, wait: Wait) -> Page:
-        """A page of any list, from Postgres."""
+    async def find(
+        self,
+        workspace_id: UUID,
+        query: TaskQuery,
+        after: ListCursor | None,
+        room: Room,
+        wait: Wait,
+        as_of: AsOf | None = None,
+    ) -> Page:
+        """A page of any list, from Postgres, at a moment if one is given."""
+        if as_of is not None:
+            moment = as_of
+            return await self.read("task_list", lambda c: find_as_of(c, workspace_id, query, after, room, moment), wait)
         return await self.read("task_list", lambda c: find_tasks(c, workspace_id, query, after, room), wait)
 
-    async def history(self, workspace_id: UUID, task_id: UUID, after_version: int, room: Room, wait: Wait) -> Entries:
-        """A task's timeline after a version."""
-        return await self.read("task_history", lambda c: history_of(c, workspace_id, task_id, after_version, room), wait)
+    async def by_instant(self, instant: datetime) -> AsOf:
+        """The moment of an instant."""
+        async with self.connection() as connection:
+            return await by_instant(connection, instant)
+
+    async def differences(
+        self, workspace_id: UUID, sides: tuple[Side, Side], after: int, room: Room, wait: Wait
+    ) -> Differences:
+        """What became of a list between two moments, of tasks added after `after`."""
+        return await self.read("task_list", lambda c: differences(c, workspace_id, sides, after, room), wait)
+
+    async def history(
+        self,
+        workspace_id: UUID,
+        task_id: UUID,
+        after_version: int,
+        room: Room,
+        wait: Wait,
+        until_version: int = ANY_VERSION,
+    ) -> Entries:
+        """A task's timeline after a version, up to another."""
+        return await self.read(
+            "task_history", lambda c: history_of(c, workspace_id, task_id, after_version, room, until_version), wait
+        )
 
     async def changes(self, workspace_id: UUID, after: Place, room: Room, wait: Wait, with_tasks: bool = False) -> Entries:
         """The workspace's timeline after a place in the log; may raise AnotherHistory."""

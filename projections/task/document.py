@@ -23,12 +23,13 @@ from domain.task.events import (
 )
 from domain.task.rules import Task, evolve
 from projections.engine.changes import Change
+from projections.task.facets import facets_of, texts_of
 
 TaskRecord = RecordedEvent[TaskEvent]
 
 
 SPAN: Final = 100
-"""Versions in one span of a task's history: what a snapshot closes, and what `earliest` looks back on."""
+"""Versions in one span of a task's history, which a snapshot closes."""
 
 
 class Clock(msgspec.Struct, frozen=True, gc=False):
@@ -46,12 +47,22 @@ class Clock(msgspec.Struct, frozen=True, gc=False):
     underway: bool = False
 
 
+class Since(msgspec.Struct, frozen=True, gc=False):
+    """From when something holds: the position, and by when things had happened (see `TaskDocument.known_by`)."""
+
+    position: int
+    at: datetime
+
+
 class TaskDocument(msgspec.Struct, frozen=True, gc=False):
     """A task after its event `version`, which is the log's event `position`.
 
     Times are when things happened (imported history keeps its own). `started_at` is the first start, `completed_at` and
-    `deleted_at` are of the present state only: reopening clears one, restoring the other. `earliest` is the earliest time
-    among the events of the present span of SPAN versions.
+    `deleted_at` are of the present state only: reopening clears one, restoring the other.
+
+    `known_by` is the latest time of all its events so far: an event counts as having happened when all before it had as well.
+    `imported` says whether that ever was another time than the one at which the log took the event. `facets_since` and
+    `text_since` say from when on the present values of its facets and texts hold.
     """
 
     id: UUID
@@ -65,7 +76,10 @@ class TaskDocument(msgspec.Struct, frozen=True, gc=False):
     happened_at: datetime
     updated_by: UUID
     clock: Clock
-    earliest: datetime
+    known_by: datetime
+    imported: bool
+    facets_since: Since
+    text_since: Since
     started_at: datetime | None = None
     completed_at: datetime | None = None
     deleted_at: datetime | None = None
@@ -77,7 +91,7 @@ TaskChange = Change[TaskDocument]
 def document_size(document: TaskDocument) -> int:
     """What it takes in memory, in bytes, about."""
     task = document.task
-    return 1500 + getsizeof(task.title) + getsizeof(task.description) + sum(map(getsizeof, task.labels))
+    return 1800 + getsizeof(task.title) + getsizeof(task.description) + sum(map(getsizeof, task.labels))
 
 
 def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
@@ -97,10 +111,13 @@ def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
         deleted = at
     elif kind is TaskRestored:
         deleted = None
+    task = evolve(document.task if document else None, event)
+    known_by = max(before.known_by, at)
+    since = Since(record.position, known_by)
     return TaskDocument(
         before.id,
         before.workspace_id,
-        evolve(document.task if document else None, event),
+        task,
         record.version,
         record.position,
         before.created_at,
@@ -109,7 +126,10 @@ def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
         at,
         record.principal_id,
         _clock(before.clock, record),
-        at if record.version % SPAN == 1 or at < before.earliest else before.earliest,
+        known_by,
+        before.imported or known_by != record.recorded_at,
+        before.facets_since if document and facets_of(task) == facets_of(document.task) else since,
+        before.text_since if document and texts_of(task) == texts_of(document.task) else since,
         started,
         completed,
         deleted,
@@ -132,6 +152,9 @@ def _nothing_yet(record: TaskRecord) -> TaskDocument:
         record.principal_id,
         Clock(counted, counted),
         at,
+        False,
+        Since(record.position, at),
+        Since(record.position, at),
     )
 
 

@@ -19,6 +19,7 @@ from projections.tables.portions import portions
 from projections.task.document import TaskChange, TaskRecord
 
 _encode = msgspec.json.Encoder().encode
+ANY_VERSION: Final = 2**62
 _FIELDS: Final = Task.__struct_fields__
 
 
@@ -157,10 +158,15 @@ class Entries(msgspec.Struct, frozen=True):
 
 
 async def history_of(
-    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, task_id: UUID, after_version: int, room: Room
+    connection: psycopg.AsyncConnection[Any],
+    workspace_id: UUID,
+    task_id: UUID,
+    after_version: int,
+    room: Room,
+    until_version: int = ANY_VERSION,
 ) -> Entries:
-    """A task's entries after a version, oldest first; `last` is a version."""
-    places = {"task": task_id, "workspace": workspace_id, "after": after_version, "began": 0}
+    """A task's entries after a version, oldest first, none after `until_version`; `last` is a version."""
+    places = {"task": task_id, "workspace": workspace_id, "after": after_version, "until": until_version, "began": 0}
     return await _entries(connection, _HISTORY, places, room)
 
 
@@ -190,6 +196,7 @@ _PLAIN: Final = "entry AS body, octet_length(entry) AS size, NULL::bytea AS task
 _HISTORY: Final = _query(
     "'task_history'",
     f"SELECT version AS key, {_PLAIN} WHERE task_id = %(task)s AND workspace_id = %(workspace)s AND version > %(after)s "
+    "AND version <= %(until)s "
     "ORDER BY version LIMIT %(rows)s + 1",
 )
 _CHANGES: Final = _query(

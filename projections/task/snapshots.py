@@ -19,6 +19,11 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(TaskDocument).decode
 
 
+def read_snapshot(stored: bytes) -> TaskDocument:
+    """The document in a row."""
+    return _decode(stored)
+
+
 class TaskSnapshots:
     """The projection."""
 
@@ -34,15 +39,15 @@ class TaskSnapshots:
         if not due:
             return
         connection.execute(
-            "INSERT INTO task_snapshots (task_id, version, position, earliest, document) "
-            "SELECT t.task_id, t.version, t.position, t.earliest, t.document FROM unnest("
+            "INSERT INTO task_snapshots (task_id, version, position, known_by, document) "
+            "SELECT t.task_id, t.version, t.position, t.known_by, t.document FROM unnest("
             "%b::uuid[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::bytea[]) "
-            "AS t(task_id, version, position, earliest, document) ON CONFLICT (task_id, version) DO NOTHING",
+            "AS t(task_id, version, position, known_by, document) ON CONFLICT (task_id, version) DO NOTHING",
             (
                 [document.id for document in due],
                 [document.version for document in due],
                 [document.position for document in due],
-                [document.earliest for document in due],
+                [document.known_by for document in due],
                 [_encode(document) for document in due],
             ),
         )

@@ -19,7 +19,7 @@ from domain.task.events import (
     TaskLabelAdded,
     TaskStarted,
 )
-from projections.task.list import Sort, TaskQuery
+from projections.task.list_query import Sort, TaskQuery
 from tests.api_world import Api, User, World, problem
 
 PRIORITIES = ("none", "low", "medium", "high", "urgent")

@@ -20,7 +20,7 @@ from projections import ALL, HOT, TABLES
 from projections.engine.port import Hold
 from projections.flow import FlowMetrics, flow_metrics
 from projections.tables.bounds import Room
-from projections.task.list import TaskQuery
+from projections.task.list_query import TaskQuery
 from tests.generated_history import append_history
 from tests.infrastructure.processes_under_test import started, wait_until
 from tests.infrastructure.reading_world import open_reading

@@ -22,7 +22,7 @@ from projections import HOT
 from projections.flow import flow_metrics
 from projections.tables.bounds import Room
 from projections.task.hot import HotPage
-from projections.task.list import TaskQuery
+from projections.task.list_query import TaskQuery
 from projections.task.views import detail_json
 from tests.infrastructure.reading_world import Reading, open_reading
 from tests.log_world import HOME, LOG, World, number

@@ -20,7 +20,7 @@ from infrastructure.unavailable import Unavailable
 from projections import HOT, TABLES
 from projections.flow import flow_metrics
 from projections.tables.bounds import Room
-from projections.task.list import TaskQuery
+from projections.task.list_query import TaskQuery
 from tests.infrastructure.read_models.test_task_reads import TODAY
 from tests.infrastructure.reading_world import Reading, open_reading
 from tests.log_world import HOME, LOG, World, number

@@ -1,0 +1,77 @@
+"""The filters of lists of tasks as parameters: how they are documented and how they are read."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Final, get_args
+from uuid import UUID
+
+import msgspec
+
+from api.edge.errors import BadRequest
+from api.edge.requests import one, required_uuid
+from api.openapi.documentation import QueryParameter
+from api.openapi.moments import instant_of
+from domain.task.values import Priority, Status
+from projections.tables.words import TERMS_MAX, terms
+from projections.task.list_query import Sort, TaskQuery
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+LIST_PARAMETERS: Final = TaskQuery.__struct_fields__
+FILTER_NAMES: Final = tuple(name for name in LIST_PARAMETERS if name != "sort")
+
+FILTER_PARAMETERS: Final = (
+    QueryParameter("status", list[Status], "Any of these statuses."),
+    QueryParameter("priority", list[Priority], "Any of these priorities."),
+    QueryParameter("label", list[str], "All of these labels."),
+    QueryParameter("assignee", UUID, "Assigned to this principal."),
+    QueryParameter("created_by", UUID, "Created by this principal: its owner."),
+    QueryParameter("due_from", Instant, "Due at or after."),
+    QueryParameter("due_before", Instant, "Due before."),
+    QueryParameter("created_from", Instant, "Created at or after."),
+    QueryParameter("created_before", Instant, "Created before."),
+    QueryParameter(
+        "q",
+        str,
+        "Words in title, description or labels; all must occur. Parts of words count as words (of names with hyphens, "
+        "dots or slashes, of paths, addresses and codes), the last one may be the beginning of one. Case and "
+        "accents do not "
+        "matter, and no sign has a meaning. "
+        f"At most {TERMS_MAX} words.",
+    ),
+    QueryParameter("deleted", bool, "true lists the deleted tasks."),
+)
+SORT_PARAMETER: Final = QueryParameter(
+    "sort",
+    Sort,
+    "The order; `-` is descending, `-added` the default. `added`: the order in which tasks came into the log; "
+    "`created`, `due`: by `created_at` and `due_at`; ties are in the order added. Tasks without the value come "
+    "last.",
+)
+
+_REPEATABLE: Final = frozenset({"status", "priority", "label"})
+
+
+def task_query(query: Mapping[str, list[str]]) -> TaskQuery:
+    """The list that the parameters ask for; raises BadRequest naming the one that is wrong."""
+    found: dict[str, object] = {}
+    for name in LIST_PARAMETERS:
+        if name in _REPEATABLE:
+            found[name] = query.get(name, [])
+        elif (text := one(dict(query), name)) is not None:
+            found[name] = text
+    if len(terms(str(found.get("q", "")))) > TERMS_MAX:
+        raise BadRequest(400, "invalid_parameter", f"q takes up to {TERMS_MAX} words or parts of words", "q")
+    for name in ("assignee", "created_by"):
+        if isinstance(identifier := found.get(name), str):
+            found[name] = required_uuid(identifier, name)
+    for name in ("due_from", "due_before", "created_from", "created_before"):
+        if isinstance(moment := found.get(name), str):
+            found[name] = instant_of(name, moment)
+    try:
+        return msgspec.convert(found, TaskQuery, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`").split("[")[0]
+        allowed = {"sort": get_args(Sort), "status": get_args(Status), "priority": get_args(Priority)}.get(name, ())
+        hint = f"; one of {', '.join(allowed)}" if allowed else ""
+        raise BadRequest(400, "invalid_parameter", f"{name}: {reason}{hint}", name) from None

@@ -1,0 +1,105 @@
+"""What became of a list between two moments: tasks that entered it, left it, or changed on it, with each changed field."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from infrastructure.log.time_travel import tasks_as_of
+from projections.tables.bounds import Room
+from projections.task.document import TaskDocument
+from projections.task.history import FieldChange, field_changes
+from projections.task.list_as_of import AsOf
+from projections.task.list_diff import Candidate, candidates, members
+from projections.task.list_query import TaskQuery
+
+AT_ONCE: Final = 100
+"""Tasks that are folded at a time."""
+
+
+class TaskDifference(msgspec.Struct, frozen=True):
+    """A task that was on only one of the two lists, or on both and changed between the moments.
+
+    `fields` are those that differ, for a task that did not exist before those that are not empty. Versions are null where the
+    task did not exist.
+    """
+
+    task_id: UUID
+    title: str
+    what: Literal["entered", "left", "changed"]
+    from_version: int | None
+    to_version: int | None
+    fields: tuple[FieldChange, ...]
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One end of a comparison: a list at a moment."""
+
+    query: TaskQuery
+    as_of: AsOf
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """Differences as JSON in the order added, after which task it goes on (None at the end), and the position reached."""
+
+    items: list[bytes]
+    after: int | None
+    position: int
+
+
+async def differences(
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, sides: tuple[Side, Side], after: int, room: Room
+) -> Differences:
+    """The differences among tasks added after `after` that fit; there may be none although it goes on."""
+    first, last = sides
+    is_one_list = msgspec.structs.replace(first.query, sort="added") == msgspec.structs.replace(last.query, sort="added")
+    found = await candidates(connection, workspace_id, (first.as_of, last.as_of), after, is_one_list)
+    before = await members(connection, workspace_id, first.query, first.as_of, found.tasks)
+    now = await members(connection, workspace_id, last.query, last.as_of, found.tasks)
+    either = [task for task in found.tasks if task.task_id in before or task.task_id in now]
+    items: list[bytes] = []
+    octets, done = 0, after
+    for start in range(0, len(either), AT_ONCE):
+        some = either[start : start + AT_ONCE]
+        for task, difference in await _compared(connection, some, sides, (before, now), found.position):
+            item = msgspec.json.encode(difference) if difference else b""
+            octets += len(item)
+            if items and item and (len(items) == room.rows or octets > room.octets):
+                return Differences(items, done, found.position)
+            done = task.created_position
+            if item:
+                items.append(item)
+    end = found.tasks[-1].created_position if found.has_more else None
+    return Differences(items, end, found.position)
+
+
+async def _compared(
+    connection: psycopg.AsyncConnection[Any],
+    tasks: Sequence[Candidate],
+    sides: tuple[Side, Side],
+    lists: tuple[set[UUID], set[UUID]],
+    reached: int,
+) -> list[tuple[Candidate, TaskDifference | None]]:
+    ids = [task.task_id for task in tasks]
+    olds, news = [
+        await tasks_as_of(connection, ids, reached if side.as_of.instant else side.as_of.position, side.as_of.instant)
+        for side in sides
+    ]
+    before, now = lists
+    return [
+        (task, _difference(olds.get(task.task_id), news.get(task.task_id), task.task_id in before, task.task_id in now))
+        for task in tasks
+    ]
+
+
+def _difference(old: TaskDocument | None, new: TaskDocument | None, was: bool, is_now: bool) -> TaskDifference | None:
+    shown = new or old
+    if shown is None:
+        return None
+    fields = field_changes(old.task if old else None, new.task) if new else ()
+    if was and is_now and not fields:
+        return None
+    what: Literal["entered", "left", "changed"] = "changed" if was and is_now else "left" if was else "entered"
+    return TaskDifference(shown.id, shown.task.title, what, old.version if old else None, new.version if new else None, fields)

@@ -1,0 +1,83 @@
+"""What lists of tasks are chosen and sorted by, each thing named once: from here come columns, SQL of present and past, and
+parameters.
+
+A facet is a field of the task with one value at a time, which lists filter or sort by; its past are ranges of positions in
+`task_list_past`. Sets have a range for each of their terms, texts one for what they are found by.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import sha256
+from operator import attrgetter
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+PRIORITY_RANK: Final[dict[str, int]] = {"none": 0, "low": 1, "medium": 2, "high": 3, "urgent": 4}
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+class Facet(msgspec.Struct, frozen=True):
+    """A field of the task, the type of its column, and how a value stands there."""
+
+    field: str
+    type: str
+    stored: Callable[[Any], Any] = _as_it_is
+
+
+FACETS: Final = (
+    Facet("status", "text"),
+    Facet("priority", "smallint", PRIORITY_RANK.__getitem__),
+    Facet("due_at", "timestamptz"),
+    Facet("deleted", "boolean"),
+)
+"""A further one is a line here and a column with its indexes in list.sql."""
+
+FIXED: Final = (Facet("created_at", "timestamptz"), Facet("created_by", "uuid"))
+"""What never changes, of the document: it stands in past rows too, so that one statement's conditions fit both."""
+
+
+def label_term(workspace_id: UUID, label: str) -> str:
+    """How a label stands among a row's terms; the workspace is part of it, so that the index finds only its own tasks."""
+    return f"{workspace_id.hex}#{label}"
+
+
+def assignee_term(workspace_id: UUID, assignee: UUID) -> str:
+    """How an assignee stands among a row's terms."""
+    return f"{workspace_id.hex}@{assignee.hex}"
+
+
+SETS: Final[tuple[tuple[str, Callable[[UUID, Any], str]], ...]] = (("labels", label_term), ("assignees", assignee_term))
+"""Fields that hold several values, and how one of them stands among the terms."""
+
+TEXTS: Final = ("title", "labels", "description")
+"""Fields whose words a search finds."""
+
+facets_of: Final = attrgetter(*(facet.field for facet in FACETS))
+"""The values of a task's facets."""
+
+sets_of: Final = attrgetter(*(field for field, _ in SETS))
+"""The values of a task's sets."""
+
+texts_of: Final = attrgetter(*TEXTS)
+"""The values of a task's texts."""
+
+
+def stored_facets(task: Any) -> list[Any]:
+    """The facets' values as they stand in columns."""
+    return [facet.stored(value) for facet, value in zip(FACETS, facets_of(task), strict=True)]
+
+
+def terms_of(workspace_id: UUID, task: Any) -> list[str]:
+    """All terms of a task, in order."""
+    return [term(workspace_id, value) for (_, term), values in zip(SETS, sets_of(task), strict=True) for value in values]
+
+
+@lru_cache(maxsize=50_000)
+def term_id(term: str) -> UUID:
+    """How a term stands in the table of spans."""
+    return UUID(bytes=sha256(term.encode()).digest()[:16])

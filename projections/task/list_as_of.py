@@ -1,0 +1,337 @@
+"""Lists of tasks as they were: which tasks a page showed, at any position or by any instant.
+
+What held then stands in `task_list`, if it still does, or in `task_list_past`. Both sides are read in the order that is asked
+for, in one statement: where the page of the present side ends, the past side need not go on. As for the present, the order's
+index is read first, but not far; where little fits, all of it is gathered and sorted.
+
+What a position shows does not depend on when it is asked. An instant counts an event as having happened when it and all events
+before it in its task had; for tasks that were never imported that is a position.
+"""
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.sql import SQL, Composed, Placeholder
+
+from projections.tables.intervals import MOMENT_BITS, moment, path
+from projections.task.list_past import KINDS
+from projections.task.list_query import (
+    NOTHING,
+    ORDERS,
+    Asked,
+    Conditions,
+    ListCursor,
+    Order,
+    TaskQuery,
+    all_of,
+    asked_for,
+    beyond,
+    near,
+)
+
+LOOK: Final = 400
+"""So many rows that held then are looked at in order before whatever fits is gathered."""
+
+
+class AsOf(msgspec.Struct, frozen=True):
+    """A moment: a position; or an instant with the last position that was recorded by then."""
+
+    position: int
+    instant: datetime | None = None
+
+
+class Chosen(msgspec.Struct, frozen=True):
+    """A task on a page: where it stands in the order, and its line where it is the one that is shown today."""
+
+    task_id: UUID
+    created_position: int
+    shown: Any
+    line: bytes | None
+
+
+class ChosenPage(msgspec.Struct, frozen=True):
+    """Which tasks a page shows, whether others follow, and the position that the read model had reached."""
+
+    rows: list[Chosen]
+    has_more: bool
+    position: int
+
+
+async def choose_tasks(
+    connection: psycopg.AsyncConnection[Any],
+    workspace_id: UUID,
+    query: TaskQuery,
+    after: ListCursor | None,
+    rows: int,
+    as_of: AsOf,
+) -> ChosenPage:
+    """The tasks that follow `after` as the list was, at most `rows`, from one snapshot. The read model must be that far."""
+    order = ORDERS[query.sort]
+    asked = asked_for(workspace_id, query)
+    further, values = beyond(order, after)
+    past = Past(asked, as_of)
+    parameters = past.parameters | values | {"rows": rows, "look": LOOK}
+    everywhere: Conditions = [SQL("workspace_id = %(workspace)s"), *further]
+    is_indexed = len(past.filters) == len(asked.indexed)
+    if is_indexed:
+        parameters["look"] = rows + 1
+    if as_of.instant is None or is_indexed:
+        statement = _looked(order, [*everywhere, *asked.indexed, *near(order, query)], past)
+        page, is_all = await _page(connection, order, statement, parameters)
+        if page.has_more or is_all or is_indexed:
+            return page
+    page, _ = await _page(connection, order, _gathered(order, [*everywhere, *asked.columns], past, asked), parameters)
+    return page
+
+
+class Past:
+    """What a query's parts are at a moment, in SQL."""
+
+    def __init__(self, asked: Asked, as_of: AsOf) -> None:
+        self._asked = asked
+        self.is_instant = as_of.instant is not None
+        self.parameters: dict[str, object] = asked.parameters | {
+            "as_of": as_of.position,
+            "nodes": path(as_of.position),
+            "q": asked.words,
+            **{f"term_{number}": term for number, term in enumerate(asked.term_ids)},
+        }
+        if as_of.instant is not None:
+            self.parameters |= {"instant": as_of.instant, "moments": path(moment(as_of.instant), MOMENT_BITS)}
+        self.filters: Conditions = [*asked.columns, *self._sets_and_words()]
+
+    def since(self, position: str, at: str) -> SQL:
+        """That something had begun."""
+        if self.is_instant:
+            return _sql(f"CASE WHEN {at} IS NULL THEN {position} <= %(as_of)s ELSE {at} <= %(instant)s END")
+        return _sql(f"{position} <= %(as_of)s")
+
+    @property
+    def held(self) -> SQL:
+        """That a closed range held."""
+        return _sql(
+            "from_position <= %(as_of)s AND to_position >= %(as_of)s" + (" AND from_at IS NULL" if self.is_instant else "")
+        )
+
+    @property
+    def span_held(self) -> SQL:
+        """That a range held each of whose ends may be that of an imported task's event."""
+        if not self.is_instant:
+            return _sql("from_position <= %(as_of)s AND to_position >= %(as_of)s")
+        return _sql(
+            "CASE WHEN from_at IS NULL THEN from_position <= %(as_of)s ELSE from_at <= %(instant)s END "
+            "AND CASE WHEN to_at IS NULL THEN to_position >= %(as_of)s ELSE to_at > %(instant)s END"
+        )
+
+    def candidates(self) -> list[Composed]:
+        """Who had each term and the words, by position of creation, whatever its workspace."""
+        found = [
+            SQL("SELECT created_position FROM task_term_spans WHERE term = {} AND {}").format(Placeholder(name), self.span_held)
+            for name in self._terms
+        ]
+        if self._asked.words:
+            found.append(
+                SQL(
+                    "(SELECT created_position FROM task_list WHERE words @@ %(q)s::tsquery AND {} UNION ALL "
+                    "SELECT created_position FROM task_text_past WHERE words @@ %(q)s::tsquery AND {})"
+                ).format(self.since("text_since", "text_since_at"), self.span_held)
+            )
+        return found
+
+    @property
+    def _terms(self) -> list[str]:
+        return [f"term_{number}" for number in range(len(self._asked.term_ids))]
+
+    def _sets_and_words(self) -> Conditions:
+        held = self.span_held
+        conditions: Conditions = [
+            SQL(
+                "EXISTS (SELECT FROM task_term_spans s WHERE s.term = {} AND s.created_position = t.created_position AND {})"
+            ).format(Placeholder(name), held)
+            for name in self._terms
+        ]
+        if self._asked.words:
+            conditions.append(
+                SQL(
+                    "(EXISTS (SELECT FROM task_list w WHERE w.workspace_id = %(workspace)s "
+                    "AND w.created_position = t.created_position AND w.words @@ %(q)s::tsquery AND {}) OR EXISTS (SELECT "
+                    "FROM task_text_past w WHERE w.created_position = t.created_position AND w.words @@ %(q)s::tsquery AND {}))"
+                ).format(self.since("text_since", "text_since_at"), held)
+            )
+        elif self._asked.words is not None:
+            conditions.append(SQL("false"))
+        return conditions
+
+
+def _sql(text: str) -> SQL:
+    return SQL(text)
+
+
+# How far from the end of an order its other end is.
+_FARTHEST: Final = {
+    "priority": ("-1", "32767"),
+    "created_at": ("'-infinity'::timestamptz", "'infinity'::timestamptz"),
+    "due_at": ("'-infinity'::timestamptz", "'infinity'::timestamptz"),
+}
+
+
+def _within_edge(order: Order) -> SQL:
+    """Not behind the last row of the present side, if that is full."""
+    creation = "(SELECT created_position FROM edge)"
+    farthest = "0" if order.is_descending else str(2**63 - 1)
+    comparison = ">" if order.is_descending else "<"
+    if order.key is None:
+        return _sql(f"created_position {comparison} coalesce({creation}, {farthest})")
+    key = order.key.as_string()
+    ends = _FARTHEST[order.shown.as_string()]
+    end = ends[0 if order.is_descending else 1]
+    return _sql(
+        f"({key}, created_position) {comparison} (coalesce((SELECT key FROM edge), {end}), coalesce({creation}, {farthest}))"
+    )
+
+
+def _looked(order: Order, conditions: Conditions, past: Past) -> Composed:
+    """Of the first %(look)s rows that held then, in order, those that fit. `looked` is how many were looked at."""
+    return SQL(
+        "WITH present AS MATERIALIZED (SELECT created_position, {key} AS key, NULL::bigint AS from_position FROM task_list "
+        "WHERE {conditions} AND {since} ORDER BY {order} LIMIT %(look)s), "
+        "edge AS MATERIALIZED (SELECT created_position, key FROM present ORDER BY {by_key} OFFSET %(look)s - 1 LIMIT 1), "
+        "valid AS MATERIALIZED (SELECT * FROM present UNION ALL {past} ORDER BY {by_key} LIMIT %(look)s) "
+        "SELECT r.*, v.created_position, v.key, (SELECT count(*) FROM valid) AS looked FROM valid v CROSS JOIN LATERAL ("
+        "SELECT {shown} FROM task_list t WHERE v.from_position IS NULL AND workspace_id = %(workspace)s "
+        "AND created_position = v.created_position AND {filters} UNION ALL "
+        "SELECT {past_shown} FROM task_list_past t WHERE created_position = v.created_position "
+        "AND from_position = v.from_position AND {filters}) r ORDER BY {by_key} LIMIT %(rows)s + 1"
+    ).format(
+        key=order.key or NOTHING,
+        conditions=all_of(conditions),
+        since=past.since("since", "since_at"),
+        order=order.sql(),
+        by_key=order.by_key,
+        past=_past_in_order(order, conditions, past),
+        shown=_shown(order, past),
+        past_shown=_past_shown(order),
+        filters=all_of(past.filters),
+    )
+
+
+def _past_in_order(order: Order, conditions: Conditions, past: Past) -> Composed:
+    """The past side: straight from the index by creation, or the nodes' rows in order, node by node."""
+    shape = (
+        "SELECT * FROM (SELECT created_position, {key} AS key, from_position FROM task_list_past WHERE {conditions} "
+        "AND created_position <= %(as_of)s AND {held} AND {edge} ORDER BY {order} LIMIT %(look)s) p"
+        if order.key is None
+        else "SELECT p.* FROM unnest(%(nodes)s::bigint[]) AS n(number) CROSS JOIN LATERAL ("
+        "SELECT created_position, {key} AS key, from_position FROM task_list_past WHERE node = n.number "
+        "AND {conditions} AND {held} AND {edge} ORDER BY {order} LIMIT %(look)s) p"
+    )
+    if past.is_instant:
+        shape += (
+            " UNION ALL SELECT * FROM (SELECT created_position, {key} AS key, from_position FROM task_list_past "
+            "WHERE moment_node = ANY(%(moments)s::bigint[]) AND from_at <= %(instant)s AND to_at > %(instant)s "
+            "AND {conditions} AND {edge} ORDER BY {order} LIMIT %(look)s) m"
+        )
+    return _sql(shape).format(
+        key=order.key or NOTHING, conditions=all_of(conditions), held=past.held, edge=_within_edge(order), order=order.sql()
+    )
+
+
+def _shown(order: Order, past: Past) -> Composed:
+    line = SQL("NULL::bytea") if past.is_instant else SQL("CASE WHEN position <= %(as_of)s THEN summary END")
+    return SQL("task_id, {shown} AS shown, {line} AS line").format(shown=order.shown, line=line)
+
+
+def _past_shown(order: Order) -> Composed:
+    return SQL("task_id, {shown} AS shown, NULL::bytea AS line").format(shown=order.shown)
+
+
+def every_side(past: Past, shown: Composed, past_shown: Composed, conditions: Composed, nodes: SQL) -> Composed:
+    """Whatever held at the moment and meets the conditions, from every side. `nodes` bounds the past side by its tree."""
+    sides = [
+        SQL("SELECT * FROM (SELECT {} FROM task_list t WHERE {} AND {} OFFSET 0) present").format(
+            shown, conditions, past.since("since", "since_at")
+        ),
+        SQL("SELECT * FROM (SELECT {} FROM task_list_past t WHERE {} AND {} AND {} OFFSET 0) past").format(
+            past_shown, nodes, conditions, past.held
+        ),
+    ]
+    if past.is_instant:
+        sides.append(
+            SQL(
+                "SELECT * FROM (SELECT {} FROM task_list_past t WHERE {} AND moment_node = ANY(%(moments)s::bigint[]) "
+                "AND from_at <= %(instant)s AND to_at > %(instant)s OFFSET 0) moments"
+            ).format(past_shown, conditions)
+        )
+    return SQL(" UNION ALL ").join(sides)
+
+
+def _gathered(order: Order, conditions: Conditions, past: Past, asked: Asked) -> Composed:
+    """All that fitted, sorted: by who had the terms and words, else through whatever index of the columns serves best."""
+    candidates = past.candidates()
+    if asked.words == "":
+        candidates.append(SQL("(SELECT NULL::bigint WHERE false)").format())
+    key = SQL("created_position, {} AS key").format(order.key or NOTHING)
+    fitting = every_side(
+        past,
+        SQL(", ").join([_shown(order, past), key]),
+        SQL(", ").join([_past_shown(order), key]),
+        all_of([SQL("created_position = c.number") if candidates else SQL("true"), *conditions]),
+        SQL("true") if candidates else SQL("node = ANY(%(nodes)s::bigint[])"),
+    )
+    if candidates:
+        fitting = SQL(
+            "WITH candidates(number) AS MATERIALIZED ({candidates}) "
+            "SELECT f.* FROM candidates c CROSS JOIN LATERAL ({fitting}) f"
+        ).format(candidates=SQL(" INTERSECT ").join([*candidates, *candidates[:1]][: max(2, len(candidates))]), fitting=fitting)
+    return SQL("SELECT f.*, 0::bigint AS looked FROM ({}) f ORDER BY {} LIMIT %(rows)s + 1").format(fitting, order.by_key)
+
+
+async def _page(
+    connection: psycopg.AsyncConnection[Any], order: Order, rows: Composed, parameters: dict[str, object]
+) -> tuple[ChosenPage, bool]:
+    statement = SQL(
+        "SELECT c.position, t.task_id, t.created_position, t.shown, t.line, t.looked FROM checkpoints c "
+        "LEFT JOIN LATERAL ({rows}) t ON true WHERE c.projection = 'task_list' ORDER BY {by_key}"
+    ).format(rows=rows, by_key=order.by_key)
+    cursor = connection.cursor(binary=True)
+    await cursor.execute(statement, parameters, prepare=True)
+    answered = await cursor.fetchall()
+    found = [Chosen(row[1], row[2], row[3], row[4]) for row in answered if row[1] is not None]
+    most = int(str(parameters["rows"]))
+    is_all = bool(found) and answered[0][5] < int(str(parameters["look"]))
+    return ChosenPage(found[:most], len(found) > most, answered[0][0]), is_all
+
+
+async def count_tasks_as_of(
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, as_of: AsOf
+) -> tuple[dict[str, int], int]:
+    """The workspace's tasks by status, with `deleted` apart, as they were, and the position that the read model had reached."""
+    cursor = connection.cursor(binary=True)
+    if as_of.instant is None:
+        await cursor.execute(
+            "SELECT c.position, t.counts FROM checkpoints c LEFT JOIN LATERAL (SELECT counts FROM task_counts "
+            "WHERE workspace_id = %s AND position <= %s ORDER BY position DESC LIMIT 1) t ON true "
+            "WHERE c.projection = 'task_list'",
+            (workspace_id, as_of.position),
+            prepare=True,
+        )
+        position, counts = (await cursor.fetchall())[0]
+        return {kind: number for kind, number in zip(KINDS, counts or [], strict=False) if number}, position
+    past = Past(asked_for(workspace_id, TaskQuery()), as_of)
+    kind = SQL("CASE WHEN deleted THEN 'deleted' ELSE status END AS kind")
+    of_workspace: Composed = SQL(
+        "SELECT {kind} FROM task_list WHERE workspace_id = %(workspace)s AND {since} UNION ALL "
+        "SELECT {kind} FROM task_list_past WHERE workspace_id = %(workspace)s AND node = ANY(%(nodes)s) AND {held} UNION ALL "
+        "SELECT {kind} FROM task_list_past WHERE workspace_id = %(workspace)s AND moment_node = ANY(%(moments)s) "
+        "AND from_at <= %(instant)s AND to_at > %(instant)s"
+    ).format(kind=kind, since=past.since("since", "since_at"), held=past.held)
+    statement = SQL(
+        "SELECT c.position, t.kind, t.number FROM checkpoints c LEFT JOIN LATERAL (SELECT kind, count(*) AS number FROM ({}) k "
+        "GROUP BY kind) t ON true WHERE c.projection = 'task_list'"
+    ).format(of_workspace)
+    await cursor.execute(statement, past.parameters, prepare=True)
+    rows = await cursor.fetchall()
+    return {row[1]: row[2] for row in rows if row[1] is not None}, rows[0][0]

@@ -1,0 +1,99 @@
+"""A list as of any position is, byte for byte, the list of a log that ended there: every filter, order and page."""
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+from uuid import UUID
+
+import psycopg
+
+from domain.task.values import Status
+from infrastructure.read_models.past_reads import find_as_of
+from infrastructure.servers.postgres import connect
+from projections.tables.bounds import Room
+from projections.task.list import Page, count_tasks, find_tasks
+from projections.task.list_as_of import AsOf, count_tasks_as_of
+from projections.task.list_query import ListCursor, Sort, TaskQuery
+from tests.generated_history import EPOCH, LABELS, PRIORITIES, WORKSPACES, append_history
+from tests.log_world import ANA, BEN, SCHEMA, World
+
+Connection = psycopg.AsyncConnection[Any]
+COMMANDS = 300
+READS_A_POSITION = 14
+Read = tuple[UUID, TaskQuery, Room]
+
+
+def a_query(chance: random.Random) -> TaskQuery:
+    """Any filters, few at a time, in any order."""
+
+    def some(value: object, otherwise: object = None, share: float = 0.2) -> Any:
+        return value if chance.random() < share else otherwise
+
+    when = EPOCH + timedelta(hours=chance.randint(0, 90_000))
+    return TaskQuery(
+        status=some(tuple(chance.sample(get_args(Status), chance.randint(1, 2))), ()),
+        priority=some(tuple(chance.sample(PRIORITIES, chance.randint(1, 3))), ()),
+        label=some(tuple(chance.sample(LABELS, chance.randint(1, 2))), ()),
+        assignee=some(chance.choice((ANA, BEN))),
+        created_by=some(chance.choice((ANA, BEN))),
+        due_from=some(when, share=0.1),
+        due_before=some(when + timedelta(days=500), share=0.1),
+        created_from=some(EPOCH + timedelta(minutes=chance.randint(0, 10**6)), share=0.1),
+        created_before=some(datetime(2026, 1, 1, tzinfo=UTC), share=0.1),
+        q=some(chance.choice(("fix", "fix log", "rel", "naive", "nosuchword", "red", "%%"))),
+        deleted=chance.random() < 0.2,
+        sort=chance.choice(get_args(Sort)),
+    )
+
+
+async def pages(connection: Connection, read: Read, as_of: AsOf | None) -> list[Page]:
+    """All pages of a list, one after the other, without the position that the read model had reached."""
+    workspace, query, room = read
+    found: list[Page] = []
+    after: ListCursor | None = None
+    while not found or after is not None:
+        if as_of is None:
+            page = await find_tasks(connection, workspace, query, after, room)
+        else:
+            page = await find_as_of(connection, workspace, query, after, room, as_of)
+        found.append(Page(page.items, page.after, 0))
+        after = page.after
+    return found
+
+
+async def answers(connection: Connection, reads: list[Read], as_of: AsOf | None) -> list[object]:
+    found: list[object] = [await pages(connection, read, as_of) for read in reads]
+    for workspace in WORKSPACES:
+        if as_of is None:
+            found.append((await count_tasks(connection, workspace))[0])
+        else:
+            found.append((await count_tasks_as_of(connection, workspace, as_of))[0])
+    return found
+
+
+def test_a_list_as_of_any_position_is_the_list_of_a_log_that_ended_there(world: World) -> None:
+    head = append_history(world, 11, COMMANDS)
+    chance = random.Random(7)
+    projector = world.tables()
+
+    async def compare() -> int:
+        async with await connect(world.database_url, SCHEMA, "test reader") as connection:
+            asked: dict[int, tuple[list[Read], list[object]]] = {}
+            for position in range(1, head + 1):
+                assert projector.advance(1) == 1
+                reads = [
+                    (chance.choice(WORKSPACES), a_query(chance), Room(chance.choice((1, 3, 100)), chance.choice((900, 10**6))))
+                    for _ in range(READS_A_POSITION)
+                ]
+                asked[position] = reads, await answers(connection, reads, None)
+                # As of the present as well, and of some position before it.
+                assert await answers(connection, reads, AsOf(position)) == asked[position][1], position
+                before = chance.randint(1, position)
+                assert await answers(connection, asked[before][0], AsOf(before)) == asked[before][1], (position, before)
+            for position, (reads, then) in asked.items():
+                for read, one, other in zip(reads, then, await answers(connection, reads, AsOf(position)), strict=False):
+                    assert other == one, (position, read)
+            return len(asked)
+
+    assert asyncio.run(compare()) >= COMMANDS
