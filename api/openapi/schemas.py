@@ -17,6 +17,7 @@ from application.principal import Role
 from domain.task.events import TaskEvent
 from domain.task.rules import Task
 from domain.task.values import Priority, Status
+from infrastructure.read_models.diff_reads import Whereabouts
 from projections.task.history import FieldChange, HistoryEntry
 from projections.task.list_query import Sort
 
@@ -27,6 +28,7 @@ _ENUMS: Final[Mapping[str, tuple[str, tuple[Any, ...]]]] = {
     "Priority": ("How urgent a task is, `none` where nobody said.", get_args(Priority)),
     "Status": ("Where a task stands.", get_args(Status)),
     "Sort": ("The order of a list; `-` is descending.", get_args(Sort)),
+    "Difference": ("What became of a task on a list.", get_args(Whereabouts)),
     "Role": ("What somebody is in a workspace.", get_args(Role)),
     "EventType": ("What happened.", tuple(event.__struct_config__.tag for event in get_args(TaskEvent))),
     "TaskField": ("A field of a task.", Task.__struct_fields__),

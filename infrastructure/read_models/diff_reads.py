@@ -19,6 +19,9 @@ AT_ONCE: Final = 100
 """Tasks that are folded at a time."""
 
 
+Whereabouts = Literal["entered", "left", "changed"]
+
+
 class TaskDifference(msgspec.Struct, frozen=True):
     """A task that was on only one of the two lists, or on both and changed between the moments.
 
@@ -28,7 +31,7 @@ class TaskDifference(msgspec.Struct, frozen=True):
 
     task_id: UUID
     title: str
-    what: Literal["entered", "left", "changed"]
+    what: Whereabouts
     from_version: int | None
     to_version: int | None
     fields: tuple[FieldChange, ...]
@@ -101,5 +104,5 @@ def _difference(old: TaskDocument | None, new: TaskDocument | None, was: bool, i
     fields = field_changes(old.task if old else None, new.task) if new else ()
     if was and is_now and not fields:
         return None
-    what: Literal["entered", "left", "changed"] = "changed" if was and is_now else "left" if was else "entered"
+    what: Whereabouts = "changed" if was and is_now else "left" if was else "entered"
     return TaskDifference(shown.id, shown.task.title, what, old.version if old else None, new.version if new else None, fields)

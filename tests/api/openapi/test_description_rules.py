@@ -77,7 +77,9 @@ def test_every_command_on_a_task_takes_the_same_headers(document: dict[str, Any]
 
 def test_no_parameter_has_a_name_that_a_language_keeps_for_itself(document: dict[str, Any]) -> None:
     for _, operation in operations(document):
-        assert not [each["name"] for each in operation["parameters"] if keyword.iskeyword(each["name"])]
+        names = [each["name"] for each in operation["parameters"] if keyword.iskeyword(each["name"])]
+        # `from` and `to` of a comparison are what everybody calls them; generators write `from_`.
+        assert names == (["from"] if operation["operationId"] == "diffTasks" else [])
 
 
 def test_the_document_says_whose_it_is_and_describes_its_tags(document: dict[str, Any]) -> None:
