@@ -1,0 +1,195 @@
+"""Lists by when things happened, and what became of lists, against a second reading: a plain fold and a plain filter."""
+
+import asyncio
+import random
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+import pytest
+
+from infrastructure.read_models.diff_reads import Side, TaskDifference, differences
+from infrastructure.read_models.past_reads import by_instant, find_as_of
+from infrastructure.servers.postgres import connect
+from projections.tables.bounds import Room
+from projections.tables.words import lexemes, terms
+from projections.task.document import TaskDocument, TaskRecord, fold
+from projections.task.facets import PRIORITY_RANK
+from projections.task.list_as_of import AsOf, count_tasks_as_of
+from projections.task.list_query import ListCursor, TaskQuery
+from projections.task.views import summary_json
+from tests.generated_history import EPOCH, WORKSPACES, append_history
+from tests.infrastructure.read_models.test_lists_as_of import a_query
+from tests.log_world import SCHEMA, World
+
+Connection = psycopg.AsyncConnection[Any]
+Documents = dict[UUID, TaskDocument]
+EVERYTHING = Room(1000, 10**9)
+
+
+def folded(records: list[TaskRecord], as_of: AsOf) -> Documents:
+    """Every task as it was."""
+    found: Documents = {}
+    ended: set[UUID] = set()
+    for record in records:
+        if as_of.instant is None:
+            has_happened = record.position <= as_of.position
+        else:
+            has_happened = record.happened_at <= as_of.instant and record.stream_id not in ended
+        if has_happened:
+            found[record.stream_id] = fold(found.get(record.stream_id), record)
+        else:
+            ended.add(record.stream_id)
+    return found
+
+
+def fits(document: TaskDocument, query: TaskQuery) -> bool:
+    """What the filters ask for, said once more."""
+    task = document.task
+    words = lexemes(task.title, task.labels, task.description)
+    asked = terms(query.q or "")
+    return (
+        task.deleted == query.deleted
+        and task.status in (query.status or (task.status,))
+        and task.priority in (query.priority or (task.priority,))
+        and set(query.label) <= set(task.labels)
+        and query.assignee in (None, *task.assignees)
+        and query.created_by in (None, document.created_by)
+        and _within(task.due_at, query.due_from, query.due_before)
+        and _within(document.created_at, query.created_from, query.created_before)
+        and (query.q is None or bool(asked))
+        and all(any(w == t.lexeme or (t.is_beginning and w.startswith(t.lexeme)) for w in words) for t in asked)
+    )
+
+
+def _within(at: datetime | None, begin: datetime | None, before: datetime | None) -> bool:
+    if at is None:
+        return begin is None and before is None
+    return (begin is None or at >= begin) and (before is None or at < before)
+
+
+def in_order(documents: list[TaskDocument], query: TaskQuery) -> list[TaskDocument]:
+    sign = -1 if query.sort.startswith("-") else 1
+    keys = {
+        "added": lambda d: sign * d.created_position,
+        "created": lambda d: sign * d.created_at.timestamp(),
+        "due": lambda d: (d.task.due_at is None, sign * d.task.due_at.timestamp() if d.task.due_at else 0),
+        "priority": lambda d: sign * PRIORITY_RANK[d.task.priority],
+    }
+    key = keys[query.sort.removeprefix("-")]
+    return sorted(documents, key=lambda document: (key(document), sign * document.created_position))
+
+
+def expected(documents: Documents, workspace: UUID, query: TaskQuery) -> list[bytes]:
+    own = [document for document in documents.values() if document.workspace_id == workspace and fits(document, query)]
+    return [summary_json(document) for document in in_order(own, query)]
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    append_history(world, 23, 400)
+    world.project()
+    return world
+
+
+def ask(world: World, question: Any) -> Any:
+    async def put() -> Any:
+        async with await connect(world.database_url, SCHEMA, "test reader") as connection:
+            return await question(connection)
+
+    return asyncio.run(put())
+
+
+def test_a_list_by_an_instant_is_that_of_what_had_happened(filled: World) -> None:
+    records = filled.records()
+    chance = random.Random(3)
+    times = [record.happened_at for record in records]
+    shown = 0
+
+    async def compare(connection: Connection) -> None:
+        nonlocal shown
+        for _ in range(60):
+            instant = chance.choice(times) - timedelta(microseconds=chance.randint(0, 1))
+            documents = folded(records, AsOf(0, instant))
+            as_of = await by_instant(connection, instant)
+            for workspace in WORKSPACES:
+                for query in (TaskQuery(), *(a_query(chance) for _ in range(3))):
+                    page = await find_as_of(connection, workspace, query, None, EVERYTHING, as_of)
+                    assert page.items == expected(documents, workspace, query), (instant, query)
+                    shown += len(page.items)
+                counts, _ = await count_tasks_as_of(connection, workspace, as_of)
+                assert sum(counts.values()) == sum(d.workspace_id == workspace for d in documents.values())
+
+    ask(filled, compare)
+    assert shown > 1_000
+
+
+def test_the_pages_by_an_instant_are_its_list(filled: World) -> None:
+    chance = random.Random(4)
+
+    async def compare(connection: Connection) -> None:
+        for _ in range(40):
+            as_of = await by_instant(connection, EPOCH + timedelta(minutes=chance.randint(0, 10**6)))
+            query, workspace = a_query(chance), chance.choice(WORKSPACES)
+            whole = await find_as_of(connection, workspace, query, None, EVERYTHING, as_of)
+            items: list[bytes] = []
+            after: ListCursor | None = None
+            while not items or after:
+                page = await find_as_of(connection, workspace, query, after, Room(2), as_of)
+                items, after = [*items, *page.items], page.after
+                if not items:
+                    break
+            assert items == whole.items, query
+
+    ask(filled, compare)
+
+
+@pytest.mark.parametrize("is_by_instant", [False, True])
+def test_differences_are_those_of_the_two_lists(filled: World, is_by_instant: bool) -> None:
+    records = filled.records()
+    chance = random.Random(5)
+    told: set[str] = set()
+
+    async def moment(connection: Connection) -> AsOf:
+        if is_by_instant:
+            return await by_instant(connection, chance.choice(records).happened_at)
+        return AsOf(chance.randint(0, len(records)))
+
+    async def compare(connection: Connection) -> None:
+        for _ in range(80):
+            first, last = sorted(
+                [await moment(connection), await moment(connection)], key=lambda m: (m.instant or EPOCH, m.position)
+            )
+            query = a_query(chance)
+            other = query if chance.random() < 0.6 else a_query(chance)
+            workspace = chance.choice(WORKSPACES)
+            found: list[TaskDifference] = []
+            after: int | None = 0
+            while after is not None:
+                sides = (Side(query, first), Side(other, last))
+                page = await differences(connection, workspace, sides, after, Room(3))
+                found += [msgspec.json.decode(item, type=TaskDifference) for item in page.items]
+                after = page.after
+            before, now = folded(records, first), folded(records, last)
+            for difference in found:
+                told.add(difference.what)
+            assert [(d.task_id, d.what) for d in found] == _differing(before, now, workspace, (query, other))
+
+    ask(filled, compare)
+    assert told == {"entered", "left", "changed"}
+
+
+def _differing(before: Documents, now: Documents, workspace: UUID, queries: tuple[TaskQuery, TaskQuery]) -> list[Any]:
+    found = []
+    for task in sorted(now.keys() | before.keys(), key=lambda task: (now.get(task) or before[task]).created_position):
+        old, new = before.get(task), now.get(task)
+        if (old or new).workspace_id != workspace:  # type: ignore[union-attr]  # one of them is there
+            continue
+        was, is_now = old is not None and fits(old, queries[0]), new is not None and fits(new, queries[1])
+        if was and is_now and old.task != new.task:  # type: ignore[union-attr]  # both are there
+            found.append((task, "changed"))
+        elif was != is_now:
+            found.append((task, "left" if was else "entered"))
+    return found
