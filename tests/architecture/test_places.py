@@ -94,5 +94,5 @@ def test_every_field_of_a_task_has_a_stored_form_that_is_fixed() -> None:
 
 
 def test_every_field_of_the_query_is_a_documented_parameter_and_nothing_else_is() -> None:
-    beside = {"limit", "cursor", "min_position"}
+    beside = {"limit", "cursor", "as_of", "min_position"}
     assert parameters("GET /tasks") == set(TaskQuery.__struct_fields__) | beside
