@@ -15,7 +15,6 @@ import redis
 from psycopg.sql import SQL, Identifier, Literal
 
 from infrastructure.log.source import PostgresLogSource, Reconnecting
-from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.rebuild import Build, catch_up, prepare_schema, silent
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.model_tables import add_checkpoints, describe, has_models
@@ -54,7 +53,6 @@ def build_layouts(database_url: str, log_name: str) -> bool:
         for other in others(connection, log_name):
             _copy_unchanged(connection, other, building)
         _catch_up(connection, database_url, log_name, building)
-        failpoint("layouts.before_switch")
         with connection.transaction():
             add_checkpoints(connection, building, serving, [HOT])
             describe(connection, building)
