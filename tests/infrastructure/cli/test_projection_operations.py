@@ -179,8 +179,8 @@ def test_parked_events_are_listed_with_the_reason(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(expected) * len(PARKING)
     told = [line for line in lines if line.startswith("flow\t")]
-    assert all("ValueError, in broken_apply" in line and "a bug of this release" not in line for line in told)
-    assert told
+    assert any("ValueError, in broken_apply" in line for line in told)
+    assert not any("a bug of this release" in line for line in told)
     assert world.parked("flow") == expected
 
 
