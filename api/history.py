@@ -22,8 +22,8 @@ from domain.task.refusals import no_such_task
 from infrastructure.log.places import DIGITS, Place
 from infrastructure.log.time_travel import Moment
 from infrastructure.read_models.task_reads import Wait
+from projections.feed.feed import ANY_VERSION, Entries, HistoryEntry
 from projections.tables.bounds import Room
-from projections.task.history import ANY_VERSION, Entries, HistoryEntry
 from projections.task.list_as_of import AsOf
 from projections.task.views import TaskDetail
 

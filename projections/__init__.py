@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from domain.task.aggregate import TASK
 from projections.engine.documents import Documents
+from projections.feed.feed import TaskHistory
 from projections.flow import Flow
-from projections.task.history import TaskHistory
 from projections.task.list import TaskList
 from projections.task.snapshots import TASK_DOCUMENTS, TaskSnapshots
 

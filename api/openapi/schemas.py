@@ -18,7 +18,7 @@ from domain.task.events import TaskEvent
 from domain.task.rules import Task
 from domain.task.values import Priority, Status
 from infrastructure.read_models.diff_reads import Whereabouts
-from projections.task.history import FieldChange, HistoryEntry
+from projections.feed.feed import FieldChange, HistoryEntry
 from projections.task.list_query import Sort
 
 Schema = dict[str, Any]

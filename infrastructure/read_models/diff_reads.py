@@ -8,9 +8,9 @@ import msgspec
 import psycopg
 
 from infrastructure.log.time_travel import tasks_as_of
+from projections.feed.feed import FieldChange, field_changes
 from projections.tables.bounds import Room
 from projections.task.document import TaskDocument
-from projections.task.history import FieldChange, field_changes
 from projections.task.list_as_of import AsOf
 from projections.task.list_diff import Candidate, candidates, members
 from projections.task.list_query import TaskQuery

@@ -22,8 +22,8 @@ from infrastructure.read_models.together import Shared, Together
 from infrastructure.servers.postgres import AsyncPool, is_of_another_release
 from infrastructure.unavailable import Unavailable
 from projections import HOT
+from projections.feed.feed import ANY_VERSION, Entries, changes_after, changes_with_tasks, history_of
 from projections.tables.bounds import Room
-from projections.task.history import ANY_VERSION, Entries, changes_after, changes_with_tasks, history_of
 from projections.task.hot import PAGE_SIZE, HotPage, read_task
 from projections.task.list import Page, count_tasks, find_tasks, get_tasks
 from projections.task.list_as_of import AsOf, count_tasks_as_of

@@ -15,8 +15,8 @@ from infrastructure.log.event_store import PostgresEventStore
 from infrastructure.log.verify import verify_log
 from infrastructure.settings import Settings
 from projections import TABLES
+from projections.feed.feed import changes_after
 from projections.tables.bounds import Room
-from projections.task.history import changes_after
 from tests.infrastructure.log.tagged_by_label import _tagged_by_label  # noqa: F401 - a fixture
 from tests.infrastructure.log_under_test import an_append, created, log_connection, open_store
 from tests.log_world import HOME, World, number

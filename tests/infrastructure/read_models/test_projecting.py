@@ -8,8 +8,8 @@ import pytest
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.read_models.projecting import LogProjecting
 from projections import ALL, HOT, TABLES
+from projections.feed.feed import changes_after
 from projections.tables.bounds import Room
-from projections.task.history import changes_after
 from tests.generated_history import append_history
 from tests.log_world import HOME, LOG, World, number
 

@@ -10,7 +10,7 @@ import pytest
 
 import infrastructure.log.source
 import projections.engine.changes
-import projections.task.history
+import projections.feed.feed
 from domain.task.events import TaskCompleted, TaskCreated, TaskRenamed
 from infrastructure.cli.projection_operations import read_status
 from infrastructure.log.codec import FIRST_VERSION
@@ -20,9 +20,9 @@ from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import Change, ChangeReader
 from projections.engine.port import Hold
 from projections.engine.projector import Projector
+from projections.feed.feed import HistoryEntry, changes_after
 from projections.tables.bounds import Room
 from projections.task.document import document_size
-from projections.task.history import HistoryEntry, changes_after
 from projections.task.list import get_task
 from tests.log_world import HOME, LOG, World, number
 from tests.older_release import forget
@@ -206,14 +206,14 @@ def entries(world: World) -> list[HistoryEntry]:
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, position: int) -> None:
-    render: Callable[[Change], HistoryEntry] = projections.task.history.history_entry
+    render: Callable[[Change], HistoryEntry] = projections.feed.feed.history_entry
 
     def broken(change: Change) -> HistoryEntry:
         if change.record.position == position:
             raise ValueError("a bug")
         return render(change)
 
-    monkeypatch.setattr(projections.task.history, "history_entry", broken)
+    monkeypatch.setattr(projections.feed.feed, "history_entry", broken)
 
 
 def test_an_event_that_the_history_cannot_render_becomes_a_plain_entry_in_its_place(
@@ -244,7 +244,7 @@ def test_a_history_that_can_take_an_event_in_no_form_holds_and_the_others_go_on(
         def nothing(*_: Any) -> None:
             raise ValueError("not even that")
 
-        broken.setattr(projections.task.history.TaskHistory, "apply_plainly", nothing)
+        broken.setattr(projections.feed.feed.TaskHistory, "apply_plainly", nothing)
         for _ in range(3):
             projecting.sweep()
         assert [world.position(name) for name in ("task_history", "task_list", "flow")] == [1, 2, 2]

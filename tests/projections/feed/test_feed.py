@@ -27,8 +27,8 @@ from domain.task.events import (
     TaskUnassigned,
 )
 from domain.task.rules import Task
+from projections.feed.feed import Entries, HistoryEntry, changes_after, field_changes, history_of
 from projections.tables.bounds import Room
-from projections.task.history import Entries, HistoryEntry, changes_after, field_changes, history_of
 from tests.log_world import ANA, BEN, ELSEWHERE, HOME, World, number
 
 LONG_AGO = datetime(2011, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
