@@ -22,7 +22,8 @@ from domain.task.refusals import no_such_task
 from infrastructure.log.places import DIGITS, Place
 from infrastructure.log.time_travel import Moment
 from infrastructure.read_models.task_reads import Wait
-from projections.feed.feed import ANY_VERSION, Entries, HistoryEntry
+from projections.feed.entries import HistoryEntry
+from projections.feed.feed import ANY_VERSION, Entries
 from projections.tables.bounds import Room
 from projections.task.list_as_of import AsOf
 from projections.task.views import TaskDetail
@@ -106,7 +107,8 @@ _VERSION_CURSOR: Final = re.compile(r"v[0-9]{1,18}", re.ASCII)
 
 
 class ChangesEntry(HistoryEntry, frozen=True, kw_only=True):
-    """An event of the workspace; with `include=task` also the task, as it is at the answer's position."""
+    """An event of the workspace; with `include=task` also the task, never as it was before the event; null for what is
+    no task."""
 
     task: TaskDetail | msgspec.UnsetType | None = msgspec.UNSET
 
@@ -126,7 +128,8 @@ class Changes(msgspec.Struct, frozen=True):
         operation_id="getChanges",
         summary="Follow the workspace's changes",
         description="Every event of the workspace after a position: begin at 0, go on with `next_cursor`. Nothing is ever "
-        "skipped, repeated or filled in later, and cursors never expire. A cursor knows the event it was given for: after "
+        "skipped, repeated or filled in later: each entry's `ordinal` is one more than that of the entry before it, from 1 on. "
+        "Cursors never expire. A cursor knows the event it was given for: after "
         "the log "
         "was restored to an earlier state it is refused (409 `another_history`, 422 `position_in_the_future`) unless its event "
         "survived. Then drop what was read, read the lists again or start from 0, and follow from that answer's cursor. With "
@@ -142,7 +145,8 @@ class Changes(msgspec.Struct, frozen=True):
             QueryParameter(
                 "include",
                 Literal["task"],
-                "`task`: each entry carries the whole task as it is at the answer's position, which is never before the entry.",
+                "`task`: each entry carries the whole task as it is by then or later, never as it was before the entry; null "
+                "where the entry is of no task.",
             ),
             LIMIT,
             MIN_POSITION,

@@ -9,19 +9,25 @@ from typing import Any, Final
 
 from domain.task.aggregate import TASK
 from projections.engine.documents import Documents
-from projections.feed.feed import TaskHistory
+from projections.feed.feed import Feed
 from projections.flow import Flow
 from projections.task.list import TaskList
 from projections.task.snapshots import TASK_DOCUMENTS, TaskSnapshots
-
-TABLES: Final = (TaskList(), TaskHistory(), Flow(), TaskSnapshots())
-"""The projections into Postgres; they share a projector and, where they are equally far, a transaction."""
 
 HOT: Final = "hot_tasks"
 """The projection into Redis."""
 
 DOCUMENTS: Final[Mapping[str, Documents[Any]]] = {TASK.name: TASK_DOCUMENTS}
 """By the name of an aggregate how its events become documents. What has none is passed over by every projection."""
+
+TOGETHER: Final = (TaskList(), Flow(), TaskSnapshots())
+"""The projections into Postgres that share a projector and, where they are equally far, a transaction."""
+
+FEED: Final = Feed(DOCUMENTS)
+"""The one with a projector of its own: what holds it holds nobody else, and the other way round."""
+
+TABLES: Final = (*TOGETHER, FEED)
+"""All projections into Postgres."""
 
 HOT_LAYOUT: Final = 1
 """Of the keys and values in Redis."""

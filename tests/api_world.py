@@ -26,7 +26,7 @@ from domain.task.events import TaskEvent
 from infrastructure.bootstrap import LogResources, Resources
 from infrastructure.identity.tokens import KeyRing, TokenIssuer
 from infrastructure.log.rows import Record
-from infrastructure.read_models.projecting import LogProjecting
+from infrastructure.read_models.projecting import PROJECTORS, LogProjecting
 from infrastructure.settings import Settings
 from tests.api_contract import Contract
 from tests.raw_http import RawAnswer
@@ -147,8 +147,8 @@ class Api:
         return self._client.build_request(method, path, **options)
 
     def catch_up(self) -> None:
-        self._projecting.run("tables")
-        self._projecting.run("hot")
+        for projector in PROJECTORS:
+            self._projecting.run(projector)
 
     @property
     def resources(self) -> Resources:

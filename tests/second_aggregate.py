@@ -4,7 +4,7 @@ everywhere an aggregate is registered, and so says what that takes."""
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 import psycopg
@@ -130,8 +130,17 @@ def fold(document: JarDocument | None, record: RecordedEvent[Any]) -> JarDocumen
     return JarDocument(record.stream_id, record.workspace_id, jar, record.version, record.position, record.happened_at)
 
 
+def shelf(colour: str) -> UUID | None:
+    """Jars stand on shelves by colour; those without one stand on none."""
+    return uuid5(NAMESPACE_URL, colour) if colour else None
+
+
 JAR_DOCUMENTS: Final = Documents(
-    aggregate=JAR, fold=fold, state=lambda document: document.jar, size=lambda document: 100 + len(document.jar.colour)
+    aggregate=JAR,
+    fold=fold,
+    state=lambda document: document.jar,
+    size=lambda document: 100 + len(document.jar.colour),
+    scope=lambda document: shelf(document.jar.colour),
 )
 
 

@@ -14,11 +14,10 @@ from msgspec import NODEFAULT, inspect
 
 from api.edge.problem import Problem
 from application.principal import Role
-from domain.task.events import TaskEvent
-from domain.task.rules import Task
+from domain.aggregates import ALL
 from domain.task.values import Priority, Status
 from infrastructure.read_models.diff_reads import Whereabouts
-from projections.feed.feed import FieldChange, HistoryEntry
+from projections.feed.entries import FieldChange, HistoryEntry
 from projections.task.list_query import Sort
 
 Schema = dict[str, Any]
@@ -30,13 +29,16 @@ _ENUMS: Final[Mapping[str, tuple[str, tuple[Any, ...]]]] = {
     "Sort": ("The order of a list; `-` is descending.", get_args(Sort)),
     "Difference": ("What became of a task on a list.", get_args(Whereabouts)),
     "Role": ("What somebody is in a workspace.", get_args(Role)),
-    "EventType": ("What happened.", tuple(event.__struct_config__.tag for event in get_args(TaskEvent))),
-    "TaskField": ("A field of a task.", Task.__struct_fields__),
+    "EventType": ("What happened.", tuple(sorted(str(event.__struct_config__.tag) for each in ALL for event in each.events))),
+    "FieldName": (
+        "A field of a task, or of whatever else an event is about.",
+        tuple(sorted({f for each in ALL for f in each.fields})),
+    ),
 }
 # Texts whose values are known, though their own type does not say so.
 _CLOSED: Final[Mapping[tuple[type, str], str]] = {
     (HistoryEntry, "type"): "EventType",
-    (FieldChange, "field"): "TaskField",
+    (FieldChange, "field"): "FieldName",
 }
 _NUMBERS: Final = {"ge": "minimum", "le": "maximum"}
 

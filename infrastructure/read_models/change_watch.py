@@ -1,6 +1,6 @@
 """Waiting for news of a workspace: one look at the log of changes for all who wait in this process, whenever it has grown.
 
-Everybody waits for the history to advance; that it did says nothing about one workspace. So one query after each advance tells
+Everybody waits for the feed to advance; that it did says nothing about one workspace. So one query after each advance tells
 which of the workspaces that somebody waits for are among the new entries, and only those are woken.
 """
 
@@ -15,11 +15,11 @@ from psycopg_pool import PoolTimeout
 from infrastructure.processes.draining import Draining
 from infrastructure.read_models.applied_positions import AppliedPositions
 from infrastructure.servers.postgres import AsyncPool
+from projections import FEED
 
 logger = logging.getLogger("taskmaster.reads")
 
 MOST_WAITING = 5_000
-_HISTORY = "task_history"
 _LOOK_SECONDS = 1.0
 _PAUSE_SECONDS = 0.02
 
@@ -48,7 +48,7 @@ class ChangeWatch:
             self._looked = since
             self._job = asyncio.create_task(self._watch(), name="change watch")
         if since < self._looked:
-            # What came in between was looked at for others. Not at once: a history that was rebuilt may stand behind for a
+            # What came in between was looked at for others. Not at once: a feed that was rebuilt may stand behind for a
             # while.
             await asyncio.sleep(min(seconds, _PAUSE_SECONDS))
             return True
@@ -88,7 +88,7 @@ class ChangeWatch:
 
     async def _watch(self) -> None:
         while self._waiting or self._number:
-            await self._positions.wait_for((_HISTORY,), self._looked + 1, _LOOK_SECONDS)
+            await self._positions.wait_for((FEED.name,), self._looked + 1, _LOOK_SECONDS)
             if self._draining.begun:
                 self._is_closed = True
                 self._wake(list(self._waiting))
@@ -97,7 +97,7 @@ class ChangeWatch:
             try:
                 await self._look()
                 # What was announced may have been lost again: it must not be waited for over and over.
-                self._positions.found(_HISTORY, self._looked, since)
+                self._positions.found(FEED.name, self._looked, since)
             except (psycopg.Error, PoolTimeout):
                 await asyncio.sleep(_LOOK_SECONDS)
 
@@ -105,9 +105,8 @@ class ChangeWatch:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
                 "SELECT c.position, array(SELECT w.id FROM unnest(%s::uuid[]) AS w(id) WHERE EXISTS (SELECT FROM "
-                "task_history h "
-                "WHERE h.workspace_id = w.id AND h.position > %s AND h.position <= c.position)) "
-                "FROM checkpoints c WHERE c.projection = 'task_history'",
+                "feed f WHERE f.workspace_id = w.id AND f.position > %s AND f.position <= c.position)) "
+                "FROM checkpoints c WHERE c.projection = 'feed'",
                 (list(self._waiting), self._looked),
                 prepare=True,
             )

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 
 from infrastructure.log.time_travel import tasks_as_of
-from projections.feed.feed import FieldChange, field_changes
+from projections.feed.entries import FieldChange, field_changes
 from projections.tables.bounds import Room
 from projections.task.document import TaskDocument
 from projections.task.list_as_of import AsOf

@@ -1,4 +1,5 @@
-"""The projectors of one process for one log: `tables` (Postgres) and `hot` (Redis), with their owners' locks and rebuilds."""
+"""The projectors of one process for one log: `tables` and `feed` (Postgres) and `hot` (Redis), with their owners' locks and
+rebuilds."""
 
 import logging
 import threading
@@ -22,7 +23,7 @@ from infrastructure.read_models.table_store import TableStore
 from infrastructure.servers.model_tables import has_models
 from infrastructure.servers.postgres import log_schema, models_schema
 from infrastructure.servers.redis_client import READ_MODELS, applied_channel, sync_client
-from projections import ALL, DOCUMENTS, HOT, TABLES
+from projections import ALL, DOCUMENTS, FEED, HOT, TOGETHER
 from projections.engine.changes import KEPT_BYTES, ChangeReader
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Hold, Incomplete
@@ -31,7 +32,7 @@ from projections.task.snapshots import TaskSnapshots
 
 logger = logging.getLogger("taskmaster.projections")
 
-PROJECTORS = ("tables", "hot")
+PROJECTORS = ("tables", "feed", "hot")
 AWAY = (psycopg.OperationalError, psycopg.InterfaceError, redis.RedisError)
 TRIES_FOR_THE_LOCK = 50
 TURN_SECONDS = 3.0
@@ -64,7 +65,8 @@ class LogProjecting:
         self._key_expiry = KeyExpiry(key_seconds)
         self._checks = Reconnecting(database_url, schema, "taskmaster sweep")
         self._runners = {
-            "tables": self._runner("tables", schema, lambda connection: TableStore(connection, TABLES)),
+            "tables": self._runner("tables", schema, lambda connection: TableStore(connection, TOGETHER)),
+            "feed": self._runner("feed", schema, lambda connection: TableStore(connection, [FEED])),
             "hot": self._runner("hot", schema, lambda connection: HotStore(connection, self._redis, log_name)),
         }
 

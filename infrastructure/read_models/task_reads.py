@@ -11,6 +11,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from application.log import LogUnavailable
+from domain.task.aggregate import TASK
 from infrastructure.log.places import AheadOfLog, Place, require_place
 from infrastructure.log.rows import HEAD
 from infrastructure.log.watch import LogWatch
@@ -21,7 +22,7 @@ from infrastructure.read_models.past_reads import by_instant, find_as_of
 from infrastructure.read_models.together import Shared, Together
 from infrastructure.servers.postgres import AsyncPool, is_of_another_release
 from infrastructure.unavailable import Unavailable
-from projections import HOT
+from projections import FEED, HOT
 from projections.feed.feed import ANY_VERSION, Entries, changes_after, changes_with_tasks, history_of
 from projections.tables.bounds import Room
 from projections.task.hot import PAGE_SIZE, HotPage, read_task
@@ -167,7 +168,7 @@ class TaskReads:
     ) -> Entries:
         """A task's timeline after a version, up to another."""
         return await self.read(
-            "task_history", lambda c: history_of(c, workspace_id, task_id, after_version, room, until_version), wait
+            FEED.name, lambda c: history_of(c, workspace_id, (TASK.name, task_id), after_version, room, until_version), wait
         )
 
     async def changes(self, workspace_id: UUID, after: Place, room: Room, wait: Wait, with_tasks: bool = False) -> Entries:
@@ -178,7 +179,7 @@ class TaskReads:
             await require_place(connection, after, "after")
             return await query(connection, workspace_id, after.position, room)
 
-        return await self.read("task_history", ask, wait)
+        return await self.read(FEED.name, ask, wait)
 
     async def read(self, projection: str, ask: Callable[[Connection], Awaitable[P]], wait: Wait) -> P:
         """Any answer of a read model in Postgres, not older than `wait` allows."""

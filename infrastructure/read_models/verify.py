@@ -155,7 +155,7 @@ WITH served AS (SELECT to_jsonb(t) AS row FROM {served} t), built AS (SELECT to_
      differing AS ((TABLE served EXCEPT ALL TABLE built) UNION ALL (TABLE built EXCEPT ALL TABLE served))
 SELECT count(DISTINCT key), min(key)
 FROM differing, LATERAL (SELECT string_agg(name || ' ' || (row ->> name), ', ' ORDER BY name) AS key
-                         FROM unnest(ARRAY['position', 'task_id', 'version', 'workspace_id', 'day']) name
+                         FROM unnest(ARRAY['position', 'task_id', 'stream_id', 'version', 'workspace_id', 'day']) name
                          WHERE row ? name AND (name <> 'position' OR NOT row ? 'version')) k
 """
 

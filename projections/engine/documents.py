@@ -53,11 +53,13 @@ class Documents(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """The documents of one aggregate.
 
     `fold` is the step from one event to the next document and never raises; `state` is the aggregate's own state in it; `size`
-    is what it takes in memory, in bytes, about.
+    is what it takes in memory, in bytes, about; `scope` is where the stream belongs, such as a task to its project, None for
+    nowhere: by it those who follow are shown a part of what happens.
     """
 
     aggregate: Aggregate[Any, Any, Any]
     fold: Callable[[D | None, RecordedEvent[Any]], D]
     state: Callable[[D], Any]
     size: Callable[[D], int]
+    scope: Callable[[D], UUID | None]
     snapshots: Snapshots[D] | None = None

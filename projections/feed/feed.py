@@ -1,7 +1,11 @@
-"""Read model `task_history` (Postgres): every event as a timeline entry: who, when, why, each field before and after."""
+"""Read model `feed` (Postgres): every event as a timeline entry, as it is sent: who, when, why, each field before and after.
 
-from collections.abc import Sequence
-from datetime import datetime
+Whoever follows it remembers how far he has read. So nothing may ever be filled in behind anybody: the feed has a projector of
+its own, takes in plain form what it cannot render, and holds where even that fails. It takes the streams of every aggregate.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -10,137 +14,97 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed
 
-from domain.envelope import Erased
-from domain.task.aggregate import TASK
-from domain.task.events import TaskEvent
-from domain.task.rules import Task
+from projections.engine.changes import Change
+from projections.engine.documents import Documents
+from projections.feed.entries import HistoryEntry, history_entry, plain_entry
 from projections.tables.bounds import Room, within_room
 from projections.tables.portions import portions
-from projections.task.document import TaskChange, TaskRecord
 
 _encode = msgspec.json.Encoder().encode
 ANY_VERSION: Final = 2**62
-_FIELDS: Final = Task.__struct_fields__
 
 
-class FieldChange(msgspec.Struct, frozen=True):
-    """One field of the task before and after an event."""
-
-    field: str
-    before: Any
-    after: Any
-
-
-class HistoryEntry(msgspec.Struct, frozen=True):
-    """One event of a task: what happened (`type`), who did it, when, why, and what it changed.
-
-    `recorded_at` is when the log took it, `effective_at` (imported history only) when it really happened. `attributes` is
-    what else an imported history knew of the step, by name.
-    """
-
-    position: int
-    task_id: UUID
-    version: int
-    type: str
-    principal_id: UUID
-    recorded_at: datetime
-    effective_at: datetime | None
-    reason: str | None
-    attributes: dict[str, str]
-    command_id: UUID
-    correlation_id: UUID
-    causation_id: UUID | None
-    hash: str
-    changes: tuple[FieldChange, ...]
+_COLUMNS: Final = (
+    ("position", "bigint"),
+    ("workspace_id", "uuid"),
+    ("ordinal", "bigint"),
+    ("aggregate", "text"),
+    ("stream_id", "uuid"),
+    ("version", "bigint"),
+    ("scope_before", "uuid"),
+    ("scope_after", "uuid"),
+    ("entry", "bytea"),
+    ("leaving", "bytea"),
+)
+_INSERT: Final = (
+    f"INSERT INTO feed ({', '.join(name for name, _ in _COLUMNS)}) "
+    f"SELECT * FROM unnest({', '.join(f'%b::{type_}[]' for _, type_ in _COLUMNS)})"
+).encode()
+_NEWEST: Final = (
+    "SELECT w.workspace_id, f.ordinal FROM unnest(%b::uuid[]) AS w(workspace_id) CROSS JOIN LATERAL "
+    "(SELECT ordinal FROM feed WHERE feed.workspace_id = w.workspace_id ORDER BY position DESC LIMIT 1) f"
+)
+Row = tuple[object, ...]
 
 
-def history_entry(change: TaskChange) -> HistoryEntry:
-    """The timeline entry of one change."""
-    event = change.record.event
-    changes = field_changes(change.before.task if change.before else None, change.after.task)
-    return msgspec.structs.replace(
-        plain_entry(change.record), reason=event.reason, attributes=event.attributes, changes=changes
-    )
+class Feed:
+    """The projection, of the streams of all aggregates that have documents."""
 
-
-def plain_entry(record: TaskRecord) -> HistoryEntry:
-    """What an event's envelope says: everything but why, with which attributes, and what it changed."""
-    return HistoryEntry(
-        position=record.position,
-        task_id=record.stream_id,
-        version=record.version,
-        type=topic_of(record.event),
-        principal_id=record.principal_id,
-        recorded_at=record.recorded_at,
-        effective_at=record.effective_at,
-        reason=None,
-        attributes={},
-        command_id=record.command_id,
-        correlation_id=record.correlation_id,
-        causation_id=record.causation_id,
-        hash=record.hash.hex(),
-        changes=(),
-    )
-
-
-def topic_of(event: TaskEvent | Erased) -> str:
-    """The type of an event, erased or not."""
-    return event.topic if isinstance(event, Erased) else str(event.__struct_config__.tag)
-
-
-def field_changes(before: Task | None, after: Task) -> tuple[FieldChange, ...]:
-    """The fields in which two states of a task differ; for a new task every field that says something, from null."""
-    if before is None:
-        return tuple(FieldChange(field, None, new) for field in _FIELDS if not _is_empty(new := getattr(after, field)))
-    return tuple(
-        FieldChange(field, old, new) for field in _FIELDS if (old := getattr(before, field)) != (new := getattr(after, field))
-    )
-
-
-def _is_empty(value: object) -> bool:
-    # Not whatever counts as false: a number may well be 0.
-    return value is None or value is False or value in ("", ())
-
-
-class TaskHistory:
-    """The projection."""
-
-    name: Final = "task_history"
-    tables: Final = ("task_history",)
+    name: Final = "feed"
+    tables: Final = ("feed",)
     layout: Final = 1
     ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
-    follows: Final = frozenset({TASK.name})
 
-    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
+    def __init__(self, documents: Mapping[str, Documents[Any]]) -> None:
+        self._documents = documents
+
+    @property
+    def follows(self) -> frozenset[str]:
+        """See `TableProjection.follows`."""
+        return frozenset(self._documents)
+
+    def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> None:
         """Add one row an event."""
-        for portion in portions(changes, _characters):
-            connection.execute(
-                "INSERT INTO task_history (position, workspace_id, task_id, version, entry) "
-                "SELECT * FROM unnest(%b::bigint[], %b::uuid[], %b::uuid[], %b::bigint[], %b::bytea[])",
-                (
-                    [change.record.position for change in portion],
-                    [change.record.workspace_id for change in portion],
-                    [change.record.stream_id for change in portion],
-                    [change.record.version for change in portion],
-                    [_encode(history_entry(change)) for change in portion],
-                ),
-            )
+        for portion in portions(self._rows(connection, changes), _octets):
+            connection.execute(_INSERT, tuple(list(column) for column in zip(*portion, strict=True)))
 
-    def apply_plainly(self, connection: psycopg.Connection[Any], change: TaskChange) -> None:
-        """Add the row of an event that `apply` fails at: what its envelope says, without reason and changes.
+    def apply_plainly(self, connection: psycopg.Connection[Any], change: Change[Any]) -> None:
+        """Add the row of an event that `apply` fails at: what its envelope says, without reason and changes."""
+        ordinal = next(_ordinals(connection, [change]))
+        connection.execute(_INSERT, tuple([value] for value in self._row(change, ordinal, plain_entry(change.record, ordinal))))
 
-        The history is a feed. An event that was left out and filled in later would never be seen by those who follow it.
-        """
-        record = change.record
-        connection.execute(
-            "INSERT INTO task_history (position, workspace_id, task_id, version, entry) VALUES (%s, %s, %s, %s, %s)",
-            (record.position, record.workspace_id, record.stream_id, record.version, _encode(plain_entry(record))),
+    def _rows(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> Iterator[Row]:
+        for change, ordinal in zip(changes, _ordinals(connection, changes), strict=True):
+            yield self._row(change, ordinal, history_entry(change, self._documents[change.aggregate], ordinal))
+
+    def _row(self, change: Change[Any], ordinal: int, entry: HistoryEntry) -> Row:
+        record, scope_of = change.record, self._documents[change.aggregate].scope
+        before, after = scope_of(change.before) if change.before else None, scope_of(change.after)
+        return (
+            record.position,
+            record.workspace_id,
+            ordinal,
+            change.aggregate,
+            record.stream_id,
+            record.version,
+            before,
+            after,
+            _encode(entry),
+            _encode(plain_entry(record, ordinal)) if before not in (None, after) else None,
         )
 
 
-def _characters(change: TaskChange) -> int:
-    before, after = change.before.task.description if change.before else "", change.after.task.description
-    return 100 if before is after else 100 + len(before) + len(after)
+def _octets(row: Row) -> int:
+    entry = row[-2]
+    return len(entry) if isinstance(entry, bytes) else 0
+
+
+def _ordinals(connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> Iterator[int]:
+    """Those of the changes, in order: each continues its workspace's."""
+    workspaces = list({change.record.workspace_id: None for change in changes})
+    newest = dict(connection.execute(_NEWEST, (workspaces,), prepare=True).fetchall())
+    counters = {workspace: count(newest.get(workspace, 0) + 1) for workspace in workspaces}
+    return (next(counters[change.record.workspace_id]) for change in changes)
 
 
 class Entries(msgspec.Struct, frozen=True):
@@ -160,25 +124,36 @@ class Entries(msgspec.Struct, frozen=True):
 async def history_of(
     connection: psycopg.AsyncConnection[Any],
     workspace_id: UUID,
-    task_id: UUID,
+    stream: tuple[str, UUID],
     after_version: int,
     room: Room,
     until_version: int = ANY_VERSION,
 ) -> Entries:
-    """A task's entries after a version, oldest first, none after `until_version`; `last` is a version."""
-    places = {"task": task_id, "workspace": workspace_id, "after": after_version, "until": until_version, "began": 0}
-    return await _entries(connection, _HISTORY, places, room)
+    """The entries of a stream, named by its aggregate and its id, after a version, oldest first, none after `until_version`;
+    `last` is a version."""
+    places = {
+        "aggregate": stream[0],
+        "stream": stream[1],
+        "workspace": workspace_id,
+        "after": after_version,
+        "until": until_version,
+    }
+    return await _entries(connection, _HISTORY, {**places, "began": 0}, room)
 
 
-async def changes_after(connection: psycopg.AsyncConnection[Any], workspace_id: UUID, after: int, room: Room) -> Entries:
-    """The workspace's entries after a global position, in order; `last` is a position."""
-    return await _entries(connection, _CHANGES, {"workspace": workspace_id, "after": after, "began": after}, room)
+async def changes_after(
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, after: int, room: Room, scope: UUID | None = None
+) -> Entries:
+    """The workspace's entries after a global position, in order; `last` is a position. With `scope` those of what belongs to it
+    or left it with the event: of these no more than that they left."""
+    places = {"workspace": workspace_id, "after": after, "began": after, "scope": scope}
+    return await _entries(connection, _CHANGES if scope is None else _CHANGES_OF_SCOPE, places, room)
 
 
 async def changes_with_tasks(connection: psycopg.AsyncConnection[Any], workspace_id: UUID, after: int, room: Room) -> Entries:
-    """As `changes_after`, each entry with its `task` as it is at the answer's position, which is never before the entry.
+    """As `changes_after`, each entry with its `task` as the list of tasks has it: never older than the entry.
 
-    The entries end where the list of tasks does; a task that it does not have is null.
+    The entries end where the list does, if that is behind; a task that it does not have is null.
     """
     places = {"workspace": workspace_id, "after": after, "began": after}
     return await _entries(connection, _CHANGES_WITH_TASKS, places, room)
@@ -192,23 +167,28 @@ def _query(projections: str, rows: str) -> Composed:
     ).format(projections=SQL(projections), rows=within_room(SQL(rows), SQL("key")))
 
 
-_PLAIN: Final = "entry AS body, octet_length(entry) AS size, NULL::bytea AS task, false AS with_task FROM task_history"
+def _plain(body: str = "entry") -> str:
+    return f"{body} AS body, octet_length({body}) AS size, NULL::bytea AS task, false AS with_task FROM feed"
+
+
+_ONWARDS: Final = "workspace_id = %(workspace)s AND position > %(after)s ORDER BY position LIMIT %(rows)s + 1"
 _HISTORY: Final = _query(
-    "'task_history'",
-    f"SELECT version AS key, {_PLAIN} WHERE task_id = %(task)s AND workspace_id = %(workspace)s AND version > %(after)s "
-    "AND version <= %(until)s "
-    "ORDER BY version LIMIT %(rows)s + 1",
+    "'feed'",
+    f"SELECT version AS key, {_plain()} WHERE stream_id = %(stream)s AND workspace_id = %(workspace)s "
+    "AND aggregate = %(aggregate)s AND version > %(after)s AND version <= %(until)s ORDER BY version LIMIT %(rows)s + 1",
 )
-_CHANGES: Final = _query(
-    "'task_history'",
-    f"SELECT position AS key, {_PLAIN} WHERE workspace_id = %(workspace)s AND position > %(after)s "
-    "ORDER BY position LIMIT %(rows)s + 1",
+_CHANGES: Final = _query("'feed'", f"SELECT position AS key, {_plain()} WHERE {_ONWARDS}")
+_CHANGES_OF_SCOPE: Final = _query(
+    "'feed'",
+    f"SELECT * FROM ((SELECT position AS key, {_plain()} WHERE scope_after = %(scope)s AND {_ONWARDS}) UNION ALL "
+    f"(SELECT position AS key, {_plain('leaving')} WHERE scope_before = %(scope)s AND leaving IS NOT NULL AND {_ONWARDS})) f "
+    "ORDER BY key LIMIT %(rows)s + 1",
 )
 _CHANGES_WITH_TASKS: Final = _query(
-    "'task_history', 'task_list'",
+    "'feed', 'task_list'",
     "SELECT h.position AS key, h.entry AS body, octet_length(h.entry) + coalesce(octet_length(t.detail), 0) AS size, "
-    "t.detail AS task, true AS with_task FROM task_history h "
-    "LEFT JOIN task_list t ON t.task_id = h.task_id AND t.workspace_id = h.workspace_id "
+    "t.detail AS task, true AS with_task FROM feed h "
+    "LEFT JOIN task_list t ON t.task_id = h.stream_id AND t.workspace_id = h.workspace_id "
     "WHERE h.workspace_id = %(workspace)s AND h.position > %(after)s AND h.position <= c.position "
     "ORDER BY h.position LIMIT %(rows)s + 1",
 )

@@ -64,7 +64,12 @@ class _Snapshots:
 
 
 TASK_DOCUMENTS: Final = Documents(
-    aggregate=TASK, fold=fold, state=lambda document: document.task, size=document_size, snapshots=_Snapshots()
+    aggregate=TASK,
+    fold=fold,
+    state=lambda document: document.task,
+    size=document_size,
+    scope=lambda _: None,
+    snapshots=_Snapshots(),
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from infrastructure.embedded.services import LocalServices
 from tests.api_world import Api, User, World, problem, serving
 
-READ_MODELS = {"task_list", "task_history", "flow", "task_snapshots", "hot_tasks"}
+READ_MODELS = {"task_list", "feed", "flow", "task_snapshots", "hot_tasks"}
 
 
 def models(api: Api) -> dict[str, dict[str, Any]]:

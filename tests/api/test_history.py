@@ -73,14 +73,26 @@ def test_following_the_changes_yields_the_whole_history_once(user: User, world: 
     world.eve.record(TaskCreated("theirs"))
     user.api.catch_up()
     seen: list[tuple[int, str]] = []
+    ordinals: list[int] = []
     after, more = "0", True
     while more:
         feed = user.get(f"/changes?limit={limit}&after={after}").json()
-        seen += [(item["position"], item["task_id"]) for item in feed["items"]]
+        seen += [(item["position"], item["stream_id"]) for item in feed["items"]]
+        ordinals += [item["ordinal"] for item in feed["items"]]
         after, more = feed["next_cursor"], feed["has_more"]
+    assert ordinals == list(range(1, len(seen) + 1))
     expected = [(record.position, str(task)) for task in tasks for record in user.api.events(task)]
     assert seen == sorted(expected)
     assert after.split(".")[0] == str(user.api.head())
+
+
+def test_a_history_and_the_changes_tell_of_an_event_in_the_same_bytes(user: User) -> None:
+    task = user.record(*LIFE)
+    user.api.catch_up()
+    history, changes = (user.get(path).content for path in (f"/tasks/{task}/history", "/changes"))
+    own = history[history.index(b"[") : history.index(b',"next_cursor"')].strip(b"[]")
+    assert own.count(b'"ordinal":') == len(LIFE)
+    assert own in changes
 
 
 def test_a_follower_who_has_everything_finds_only_what_is_new(user: User) -> None:
@@ -92,7 +104,7 @@ def test_a_follower_who_has_everything_finds_only_what_is_new(user: User) -> Non
     task = user.task("new")
     user.api.catch_up()
     [item] = user.get(f"/changes?after={after}").json()["items"]
-    assert item["task_id"] == str(task)
+    assert item["stream_id"] == str(task)
 
 
 def test_a_follower_ahead_of_the_log_is_told_so(user: User) -> None:
@@ -141,7 +153,7 @@ def test_who_waits_for_changes_is_answered_when_there_are_some(user: User, world
     task = user.task("news")
     api.catch_up()
     [item] = waiting.result(20).json()["items"]
-    assert item["task_id"] == str(task)
+    assert item["stream_id"] == str(task)
 
 
 def test_who_waits_for_changes_is_sent_home_when_the_process_is_about_to_stop(api_settings: Settings, tmp_path: Path) -> None:

@@ -45,5 +45,5 @@ def test_after_a_restore_clients_sign_in_again_and_old_places_are_told_from_lost
         assert again.get(at.format(kept.position, kept.hash.hex()[:8])).json()["title"] == "kept"
         problem(again.get(at.format(lost.position, lost.hash.hex()[:8])), 409, "another_history", "as_of")
         feed = "/changes?after={}.{}"
-        assert again.get(feed.format(kept.position, kept.hash.hex()[:8])).json()["items"][0]["task_id"] == str(new_task)
+        assert again.get(feed.format(kept.position, kept.hash.hex()[:8])).json()["items"][0]["stream_id"] == str(new_task)
         problem(again.get(feed.format(lost.position, lost.hash.hex()[:8])), 409, "another_history", "after")

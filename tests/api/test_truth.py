@@ -64,10 +64,10 @@ def test_tables_of_another_release_are_an_answer_for_later(world: World) -> None
     world.ada.task()
     world.api.catch_up()
     world.api.execute(f"ALTER TABLE {models_schema('main')}.task_list RENAME COLUMN summary TO old_summary")
-    world.api.execute(f"ALTER TABLE {models_schema('main')}.task_history RENAME COLUMN entry TO old_entry")
+    world.api.execute(f"ALTER TABLE {models_schema('main')}.feed RENAME COLUMN entry TO old_entry")
     answers = [world.ada.get(path) for path in ("/tasks?status=open", "/changes")]
     world.api.execute(f"ALTER TABLE {models_schema('main')}.task_list RENAME COLUMN old_summary TO summary")
-    world.api.execute(f"ALTER TABLE {models_schema('main')}.task_history RENAME COLUMN old_entry TO entry")
+    world.api.execute(f"ALTER TABLE {models_schema('main')}.feed RENAME COLUMN old_entry TO entry")
     for refused in answers:
         problem(refused, 503, "unavailable")
         assert int(refused.headers["retry-after"]) >= 1

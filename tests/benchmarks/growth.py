@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 
+from infrastructure.read_models.projecting import PROJECTORS
 from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.settings import Settings, settings_environ
 from tests.benchmarks.figures import Figure, NotMeasured, percentile
@@ -92,7 +93,7 @@ def _fill(bench: Bench, side: _Side) -> None:
 
     environ = settings_environ(side.settings)
     with ExitStack() as stack:
-        for projector in ("tables", "hot"):
+        for projector in PROJECTORS:
             stack.enter_context(bench.program("tests.benchmarks.project", projector, str(side.events), environ=environ))
         with _bar(side.events) as (filled, projected):
             fill(side.settings, task_appends(tasks, place), filled)

@@ -19,6 +19,7 @@ from openapi_python_client_made.models import (
     CompleteTaskProblemCode,
     CreateTask,
     EventType,
+    FieldName,
     History,
     Priority,
     ReceiptBody,
@@ -29,7 +30,6 @@ from openapi_python_client_made.models import (
     TaggedCreateTask,
     TaggedCreateTaskCommand,
     TaskCounts,
-    TaskField,
     TaskPage,
     Tokens,
 )
@@ -70,7 +70,7 @@ def session(base_url: str, email: str) -> str:
     history = get_task_history.sync(task_id, client=client, min_position=again.position)
     assert isinstance(history, History), history
     done = [entry for entry in history.items if entry.type_ is EventType.TASK_COMPLETED]
-    assert [change.field for entry in done for change in entry.changes] == [TaskField.STATUS]
+    assert [change.field for entry in done for change in entry.changes] == [FieldName.STATUS]
     changes = get_changes.sync(client=client, limit=10, min_position=again.position)
     assert isinstance(changes, Changes), changes
     assert not changes.has_more

@@ -33,7 +33,7 @@ def test_commands_that_are_repeated_without_their_keys_are_found_doubled(laborat
 
 def test_a_checkpoint_that_is_committed_before_its_batch_is_found_out(laboratory: Laboratory) -> None:
     verdict = asyncio.run(kill_everywhere(laboratory, SEED, kills=6, only=("tables.inside",), sabotage=("checkpoint first",)))
-    assert noticed(verdict.violations, "task_history:")
+    assert noticed(verdict.violations, "feed:")
 
 
 def test_a_script_that_does_not_compare_the_checkpoint_is_found_out(laboratory: Laboratory) -> None:
@@ -89,7 +89,7 @@ MISDEEDS = {
     ),
     "a row too few": ("DELETE FROM task_list WHERE created_position = 1", "missing"),
     "a day counted twice": ("UPDATE flow_daily SET created = created + 1", "flow_daily"),
-    "a history entry too few": ("DELETE FROM task_history WHERE position = 4", "task_history"),
+    "a history entry too few": ("DELETE FROM feed WHERE position = 4", "feed"),
     "a completion too many": (
         "INSERT INTO flow_completions SELECT gen_random_uuid(), workspace_id, now(), 1 FROM task_list LIMIT 1",
         "flow",

@@ -139,10 +139,15 @@ def _tables(connection: psycopg.Connection[Any], records: Sequence[TaskRecord], 
             yield f"task_list {task}: {row[1:6]} instead of {wanted}"
         yield from _same(f"task_list {task} summary", plain(json.loads(row[6])), line(document))
         yield from _same(f"task_list {task} detail", plain(json.loads(row[7])), full(document))
-    history = connection.execute(
-        "SELECT position, workspace_id, task_id, version FROM task_history ORDER BY position"
+    feed = connection.execute(
+        "SELECT position, workspace_id, ordinal, stream_id, version FROM feed ORDER BY position"
     ).fetchall()
-    yield from _same("task_history", history, [(r.position, r.workspace_id, r.stream_id, r.version) for r in records])
+    counted: Counter[UUID] = Counter()
+    wanted = []
+    for r in records:
+        counted[r.workspace_id] += 1
+        wanted.append((r.position, r.workspace_id, counted[r.workspace_id], r.stream_id, r.version))
+    yield from _same("feed", feed, wanted)
     days = connection.execute(
         "SELECT workspace_id, day, created, started, completed, completion_events, reopened, cancelled, deleted, open_change, "
         "in_progress_change FROM flow_daily"

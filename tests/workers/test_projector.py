@@ -11,6 +11,7 @@ import pytest
 
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.read_models.hot_keys import hot_keys
+from infrastructure.read_models.projecting import PROJECTORS
 from infrastructure.servers.redis_client import BROKER, head_channel, sync_client
 from infrastructure.settings import Settings, settings_environ
 from projections import HOT, TABLES
@@ -64,11 +65,11 @@ def test_a_message_is_enough_without_any_sweep(
     try:
         position = world.record(number(1), TaskCreated("A"))
         world.redis.set("tm:unrelated", 1)
-        for name in ("tables", "hot"):
+        for name in PROJECTORS:
             broker.client.set(pending_key(LOG, name), 1)
             actor.send(LOG, name)
         wait_until(lambda: everywhere(world, position))
-        assert not broker.client.exists(pending_key(LOG, "tables"), pending_key(LOG, "hot"))
+        assert not broker.client.exists(*(pending_key(LOG, name) for name in PROJECTORS))
     finally:
         worker.stop(timeout=5000)
 

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from infrastructure.embedded.services import LocalServices
+from infrastructure.read_models.projecting import PROJECTORS
 from infrastructure.servers.redis_client import BROKER, head_channel, sync_client
 from infrastructure.settings import Settings
 from tests.infrastructure.processes_under_test import wait_until
@@ -28,7 +29,7 @@ def client(settings: Settings) -> Iterator[redis.Redis]:
 def relay(settings: Settings, broker: BellBroker) -> Iterator[Relay]:
     """It runs, has subscribed, and its first wake-up was taken away again."""
     with following(settings) as running:
-        wait_until(lambda: queued(broker) == 2)
+        wait_until(lambda: queued(broker) == len(PROJECTORS))
         take(broker)
         yield running
 
@@ -53,7 +54,7 @@ def queued(broker: BellBroker) -> int:
 def take(broker: BellBroker) -> None:
     """What a worker does first: the messages go, and nothing is pending."""
     broker.flush(QUEUE)
-    broker.client.delete(pending_key(LOG, "tables"), pending_key(LOG, "hot"))
+    broker.client.delete(*(pending_key(LOG, projector) for projector in PROJECTORS))
 
 
 def announce(client: redis.Redis, position: int) -> None:
@@ -62,23 +63,20 @@ def announce(client: redis.Redis, position: int) -> None:
 
 def test_an_announcement_becomes_one_message_a_projector(relay: Relay, broker: BellBroker, client: redis.Redis) -> None:
     announce(client, 1)
-    wait_until(lambda: queued(broker) == 2)
+    wait_until(lambda: queued(broker) == len(PROJECTORS))
     consumer = broker.consumer_class(broker, QUEUE, 10, 50)
-    assert {(message.args[0], message.args[1]) for message in (next(consumer), next(consumer))} == {
-        (LOG, "tables"),
-        (LOG, "hot"),
-    }
+    assert {tuple(next(consumer).args) for _ in PROJECTORS} == {(LOG, projector) for projector in PROJECTORS}
 
 
 def test_announcements_while_a_message_is_on_its_way_add_none(relay: Relay, broker: BellBroker, client: redis.Redis) -> None:
     for position in range(1, 200):
         announce(client, position)
-    wait_until(lambda: queued(broker) == 2)
+    wait_until(lambda: queued(broker) == len(PROJECTORS))
     # The relay has read them all once it answers another one after the messages were taken.
     take(broker)
     announce(client, 200)
-    wait_until(lambda: queued(broker) == 2)
-    assert queued(broker) == 2
+    wait_until(lambda: queued(broker) == len(PROJECTORS))
+    assert queued(broker) == len(PROJECTORS)
 
 
 def test_a_restarted_redis_is_followed_again(
@@ -87,11 +85,11 @@ def test_a_restarted_redis_is_followed_again(
     services.kill_redis()
     services.start_redis(empty=True)
     # It subscribes again, and wakes the projectors for what it may have missed.
-    wait_until(lambda: _quietly(broker) == 2)
+    wait_until(lambda: _quietly(broker) == len(PROJECTORS))
     take(broker)
     with sync_client(settings.redis_url, BROKER) as fresh:
         announce(fresh, 7)
-        wait_until(lambda: queued(broker) == 2)
+        wait_until(lambda: queued(broker) == len(PROJECTORS))
 
 
 def _quietly(broker: BellBroker) -> int:
@@ -103,4 +101,4 @@ def _quietly(broker: BellBroker) -> int:
 
 def test_a_relay_that_starts_wakes_for_what_it_has_missed(settings: Settings, broker: BellBroker) -> None:
     with following(settings):
-        wait_until(lambda: queued(broker) == 2)
+        wait_until(lambda: queued(broker) == len(PROJECTORS))

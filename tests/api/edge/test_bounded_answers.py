@@ -71,7 +71,7 @@ def test_timelines_are_cut_where_they_grow_too_large_and_go_on(hoarder: User, ta
     hoarder.api.catch_up()
     pages = followed(hoarder, path.format(task))
     assert len(pages) > 10
-    own = [item for item in items_of(pages) if item["task_id"] == str(task)]
+    own = [item for item in items_of(pages) if item["stream_id"] == str(task)]
     assert [item["version"] for item in own] == list(range(1, 32))
     # An entry holds the text before and after, with the task once more: one that is larger than the bound stands alone.
     assert all(len(page.content) < BOUND + 1_000 or len(page.json()["items"]) == 1 for page in pages)

@@ -159,7 +159,7 @@ def test_words_that_are_always_of_a_few_are_enums(document: dict[str, Any]) -> N
     schemas = document["components"]["schemas"]
     assert schemas["HistoryEntry"]["properties"]["type"] == {"$ref": "#/components/schemas/EventType"}
     assert "task.created" in schemas["EventType"]["enum"]
-    assert schemas["FieldChange"]["properties"]["field"] == {"$ref": "#/components/schemas/TaskField"}
+    assert schemas["FieldChange"]["properties"]["field"] == {"$ref": "#/components/schemas/FieldName"}
     assert schemas["TaskCounts"]["required"] == ["open", "in_progress", "completed", "cancelled", "deleted"]
     for name, schema in schemas.items():
         if name.endswith("Problem"):

@@ -10,7 +10,7 @@ import pytest
 from domain.task.events import TaskCompleted, TaskCreated, TaskRenamed, TaskReopened, TaskStarted
 from infrastructure.cli.projection_operations import LogStatus, parked, rebuild_one, status
 from infrastructure.read_models.hot_store import write_arguments
-from infrastructure.read_models.projecting import LogProjecting
+from infrastructure.read_models.projecting import PROJECTORS, LogProjecting
 from infrastructure.settings import Settings
 from projections import ALL, TABLES
 from projections.engine.changes import Change
@@ -119,9 +119,9 @@ def test_a_rebuild_without_redis_is_one_line_and_a_failure(settings: Settings, c
     assert capsys.readouterr().err.startswith("error: hot_tasks: ")
 
 
-# Parked events: every projection that parks fails at every task whose number ends in 7. The history is a feed and never parks.
+# Parked events: every projection that parks fails at every task whose number ends in 7. The feed never parks.
 
-PARKING = tuple(name for name in ALL if name != "task_history")
+PARKING = tuple(name for name in ALL if name != "feed")
 
 
 def _fails(change: Change) -> bool:
@@ -174,7 +174,7 @@ def test_parked_events_are_listed_with_the_reason(
 ) -> None:
     expected = [record.position for record in world.records() if record.stream_id.int % 10 == 7]
     assert len(expected) > 5
-    assert broken == dict.fromkeys(PARKING, expected) | {"task_history": []}
+    assert broken == dict.fromkeys(PARKING, expected) | {"feed": []}
     assert parked(settings, replay=False) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(expected) * len(PARKING)
@@ -198,7 +198,7 @@ def test_a_projector_that_runs_on_forgets_that_a_stream_was_parked(
 ) -> None:
     assert parked(settings, replay=True) == 0
     world.record(number(7), TaskRenamed("After the fix"))
-    for name in ("tables", "hot"):
+    for name in PROJECTORS:
         projecting.run(name)
     assert [world.parked(name) for name in ALL] == [[]] * len(ALL)
     after = world.table_dump(), world.hot_dump()

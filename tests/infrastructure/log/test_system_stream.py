@@ -44,4 +44,4 @@ def test_every_read_model_passes_over_it(world: World) -> None:
     world.record(number(1), TaskRenamed("B"))
     world.project()
     assert {world.position(table.name) for table in TABLES} == {3}
-    assert world.connection.execute("SELECT count(*) FROM task_history").fetchone() == (2,)
+    assert world.connection.execute("SELECT count(*) FROM feed").fetchone() == (2,)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from domain.task.events import TaskCreated, TaskRenamed
-from infrastructure.read_models.projecting import LogProjecting
+from infrastructure.read_models.projecting import PROJECTORS, LogProjecting
 from projections import ALL, HOT, TABLES
 from projections.feed.feed import changes_after
 from projections.tables.bounds import Room
@@ -105,8 +105,8 @@ def test_a_message_alone_finds_another_history_before_it_builds_upon_it(world: W
     world.record(number(3), TaskCreated("Instead"))
     world.record(number(4), TaskCreated("And another"))
     after = LogProjecting(world.database_url, world.redis_url, LOG)
-    after.run("tables")
-    after.run("hot")
+    for projector in PROJECTORS:
+        after.run(projector)
     after.close()
     entries = world.ask(lambda connection: changes_after(connection, HOME, 0, Room(10))).items
     assert len(entries) == 3
@@ -155,7 +155,7 @@ def test_two_workers_on_one_log_apply_every_event_once(world: World) -> None:
     threads = [
         threading.Thread(target=lambda worker=worker, name=name: [worker.run(name) for _ in range(20)])
         for worker in workers
-        for name in ("tables", "hot")
+        for name in PROJECTORS
     ]
     for thread in threads:
         thread.start()

@@ -12,7 +12,7 @@ import pytest
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.places import Place
 from infrastructure.read_models.hot_keys import hot_keys
-from infrastructure.read_models.projecting import LogProjecting
+from infrastructure.read_models.projecting import PROJECTORS, LogProjecting
 from infrastructure.read_models.rebuild import rebuild, rebuild_all
 from infrastructure.read_models.task_reads import Wait
 from infrastructure.servers.postgres import conninfo, models_schema
@@ -84,8 +84,8 @@ def test_readers_and_writers_do_not_notice_a_rebuild(world: World, projecting: L
         n = 3000
         while not done.is_set():
             world.record(number(n), TaskCreated("Added meanwhile"))
-            projecting.run("tables")
-            projecting.run("hot")
+            for projector in PROJECTORS:
+                projecting.run(projector)
             n += 1
 
     def build() -> None:

@@ -46,7 +46,7 @@ def test_read_models_that_nobody_touched_are_what_the_log_says(projected: World)
 
 
 FORGERIES = {
-    "task_history": "UPDATE task_history SET entry = entry || ' '::bytea WHERE position = 3",
+    "feed": "UPDATE feed SET entry = entry || ' '::bytea WHERE position = 3",
     "task_list": "UPDATE task_list SET status = 'cancelled' WHERE created_position = 3",
     "flow": "UPDATE flow_daily SET created = created + 1 WHERE ctid = (SELECT min(ctid) FROM flow_daily)",
 }
@@ -58,7 +58,7 @@ def test_a_row_that_was_changed_is_found(projected: World, name: str) -> None:
     assert differing(projected) == {name: 1}
 
 
-@pytest.mark.parametrize("table", ["task_history", "task_list", "flow_daily", "flow_completions"])
+@pytest.mark.parametrize("table", ["feed", "task_list", "flow_daily", "flow_completions"])
 def test_a_row_that_was_taken_out_is_found(projected: World, table: str) -> None:
     projected.connection.execute(f"DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table})".encode())
     assert differing(projected) == {"flow" if table.startswith("flow") else table: 1}

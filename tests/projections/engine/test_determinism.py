@@ -29,7 +29,7 @@ def in_a_process(world: World, seed: str, batch: int) -> str:
 def test_a_history_replayed_in_any_batches_and_processes_is_the_same(world: World) -> None:
     head = append_history(world, seed=2026, commands=COMMANDS)
     expected = replayed(world, 500)
-    assert len(world.table_dump()["task_history"]) == head > COMMANDS
+    assert len(world.table_dump()["feed"]) == head > COMMANDS
     assert world.table_dump()["task_snapshots"]
     workspaces = {row[0] for row in world.connection.execute("SELECT DISTINCT workspace_id FROM task_list").fetchall()}
     assert workspaces == set(WORKSPACES)
@@ -58,7 +58,7 @@ def test_rebuilt_is_the_same_as_live(world: World) -> None:
     [
         "UPDATE task_list SET summary = '' WHERE task_id = (SELECT min(task_id::text)::uuid FROM task_list)",
         "UPDATE flow_daily SET open_change = open_change + 1",
-        "DELETE FROM task_history WHERE position = 3",
+        "DELETE FROM feed WHERE position = 3",
     ],
 )
 def test_the_digest_notices_a_single_difference(world: World, statement: str) -> None:

@@ -60,11 +60,10 @@ def test_each_read_model_takes_what_it_follows(world: World) -> None:
     world.hot().catch_up()
     rows = world.connection.execute("SELECT before, marbles, colour FROM jars").fetchall()
     assert rows == [(None, 0, "blue"), (0, 3, "blue"), (3, 3, "red")]
-    assert {name: world.position(name) for name in ("jars", "task_list", "task_history")} == dict.fromkeys(
-        ("jars", "task_list", "task_history"), 4
+    assert {name: world.position(name) for name in ("jars", "task_list", "feed")} == dict.fromkeys(
+        ("jars", "task_list", "feed"), 4
     )
     assert world.connection.execute("SELECT task_id FROM task_list").fetchall() == [(number(2),)]
-    assert world.connection.execute("SELECT position FROM task_history").fetchall() == [(3,)]
     assert [key for key in world.hot_dump() if key.startswith(b"t:")] == [
         b"t:%s:%s" % (HOME.hex.encode(), number(2).hex.encode())
     ]

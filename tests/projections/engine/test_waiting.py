@@ -20,7 +20,8 @@ from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import Change, ChangeReader
 from projections.engine.port import Hold
 from projections.engine.projector import Projector
-from projections.feed.feed import HistoryEntry, changes_after
+from projections.feed.entries import HistoryEntry
+from projections.feed.feed import changes_after
 from projections.tables.bounds import Room
 from projections.task.document import document_size
 from projections.task.list import get_task
@@ -127,7 +128,7 @@ def test_a_real_column_that_is_missing_holds_one_read_model_and_the_others_go_on
         projecting.sweep()
     assert {projection.name: world.position(projection.name) for projection in TABLES} == {
         "task_list": 0,
-        "task_history": 1,
+        "feed": 1,
         "flow": 1,
         "task_snapshots": 1,
     }
@@ -206,17 +207,17 @@ def entries(world: World) -> list[HistoryEntry]:
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, position: int) -> None:
-    render: Callable[[Change], HistoryEntry] = projections.feed.feed.history_entry
+    render: Callable[..., HistoryEntry] = projections.feed.feed.history_entry
 
-    def broken(change: Change) -> HistoryEntry:
+    def broken(change: Change, *others: Any) -> HistoryEntry:
         if change.record.position == position:
             raise ValueError("a bug")
-        return render(change)
+        return render(change, *others)
 
     monkeypatch.setattr(projections.feed.feed, "history_entry", broken)
 
 
-def test_an_event_that_the_history_cannot_render_becomes_a_plain_entry_in_its_place(
+def test_an_event_that_the_feed_cannot_render_becomes_a_plain_entry_in_its_place(
     world: World, projecting: LogProjecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.record(number(1), TaskCreated("A"), TaskRenamed("B", reason="why not"), TaskCompleted())
@@ -230,11 +231,11 @@ def test_an_event_that_the_history_cannot_render_becomes_a_plain_entry_in_its_pl
     ]
     assert (found[1].hash, found[1].changes, found[1].reason) == (world.records()[1].hash.hex(), (), None)
     assert [change.field for change in found[2].changes] == ["status"]
-    assert world.parked("task_history") == []
+    assert world.parked("feed") == []
     assert world.position("task_list") == 3
 
 
-def test_a_history_that_can_take_an_event_in_no_form_holds_and_the_others_go_on(
+def test_a_feed_that_can_take_an_event_in_no_form_holds_and_the_others_go_on(
     world: World, projecting: LogProjecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.record(number(1), TaskCreated("A"), TaskRenamed("B"))
@@ -244,14 +245,14 @@ def test_a_history_that_can_take_an_event_in_no_form_holds_and_the_others_go_on(
         def nothing(*_: Any) -> None:
             raise ValueError("not even that")
 
-        broken.setattr(projections.feed.feed.TaskHistory, "apply_plainly", nothing)
+        broken.setattr(projections.feed.feed.Feed, "apply_plainly", nothing)
         for _ in range(3):
             projecting.sweep()
-        assert [world.position(name) for name in ("task_history", "task_list", "flow")] == [1, 2, 2]
-        assert "event 2 cannot be taken" in (checkpoint_of(world, "task_history") or "")
+        assert [world.position(name) for name in ("feed", "task_list", "flow")] == [1, 2, 2]
+        assert "event 2 cannot be taken" in (checkpoint_of(world, "feed") or "")
     projecting.sweep()
     assert [entry.position for entry in entries(world)] == [1, 2]
-    assert world.parked("task_history") == []
+    assert world.parked("feed") == []
 
 
 def checkpoint_of(world: World, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""task_history: every event is told with who, when, why, and each field before and after."""
+"""The feed: every event is told with who, when, why, and each field before and after."""
 
 from datetime import UTC, datetime
 from typing import Any, get_args
@@ -27,7 +27,8 @@ from domain.task.events import (
     TaskUnassigned,
 )
 from domain.task.rules import Task
-from projections.feed.feed import Entries, HistoryEntry, changes_after, field_changes, history_of
+from projections.feed.entries import HistoryEntry, field_changes
+from projections.feed.feed import Entries, changes_after, history_of
 from projections.tables.bounds import Room
 from tests.log_world import ANA, BEN, ELSEWHERE, HOME, World, number
 
@@ -76,7 +77,7 @@ def entries(found: Entries) -> list[HistoryEntry]:
 
 
 def history(world: World, after: int = 0, limit: int = 100) -> list[HistoryEntry]:
-    return entries(world.ask(lambda connection: history_of(connection, HOME, TASK, after, Room(limit))))
+    return entries(world.ask(lambda connection: history_of(connection, HOME, ("task", TASK), after, Room(limit))))
 
 
 def test_every_event_type_tells_the_fields_it_changed(world: World) -> None:
@@ -123,7 +124,7 @@ def test_a_timeline_is_read_in_pages_by_version(world: World) -> None:
     world.project()
     seen: list[int] = []
     while True:
-        found = world.ask(lambda connection: history_of(connection, HOME, TASK, seen[-1] if seen else 0, Room(4)))
+        found = world.ask(lambda connection: history_of(connection, HOME, ("task", TASK), seen[-1] if seen else 0, Room(4)))
         if not found.items:
             assert (found.more, found.position) == (False, len(STORY))
             break
@@ -146,4 +147,4 @@ def test_a_workspaces_changes_are_its_own_in_the_order_of_positions(world: World
 def test_another_workspace_does_not_see_a_tasks_history(world: World) -> None:
     world.record(TASK, TaskCreated("A"))
     world.project()
-    assert world.ask(lambda connection: history_of(connection, ELSEWHERE, TASK, 0, Room(10))).items == []
+    assert world.ask(lambda connection: history_of(connection, ELSEWHERE, ("task", TASK), 0, Room(10))).items == []

@@ -26,12 +26,12 @@ def test_a_batch_of_the_longest_tasks_is_written_in_many_statements(world: World
         "CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN INSERT INTO statements VALUES (TG_TABLE_NAME); RETURN NULL; END $$"
     )
-    for table in ("task_list", "task_history"):
+    for table in ("task_list", "feed"):
         world.connection.execute(
             f"CREATE TRIGGER counted AFTER INSERT ON {table} FOR EACH STATEMENT EXECUTE FUNCTION counted()"
         )
     assert world.tables().advance() == 40
     counts = dict(world.connection.execute("SELECT name, count(*) FROM statements GROUP BY 1").fetchall())
     assert counts["task_list"] >= 10
-    assert counts["task_history"] >= 10
-    assert world.position("task_list") == world.position("task_history") == 40
+    assert counts["feed"] >= 10
+    assert world.position("task_list") == world.position("feed") == 40

@@ -1,0 +1,96 @@
+"""A timeline entry: what one event of any stream tells those who follow or look back."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from domain.envelope import Erased, RecordedEvent
+from projections.engine.changes import Change
+from projections.engine.documents import Documents
+
+
+class FieldChange(msgspec.Struct, frozen=True):
+    """One field before and after an event."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One event: what happened (`type`), to which task or other stream, who did it, when, why, and what it changed.
+
+    `recorded_at` is when the log took it, `effective_at` (imported history only) when it really happened. `attributes` is
+    what else an imported history knew of the step, by name. `ordinal` counts the events of the workspace, 1, 2, 3, … without
+    gaps: whoever has entries 1 to n has been left out of nothing.
+    """
+
+    position: int
+    stream_id: UUID
+    version: int
+    type: str
+    principal_id: UUID
+    recorded_at: datetime
+    effective_at: datetime | None
+    reason: str | None
+    attributes: dict[str, str]
+    command_id: UUID
+    correlation_id: UUID
+    causation_id: UUID | None
+    hash: str
+    changes: tuple[FieldChange, ...]
+    ordinal: int
+
+
+def history_entry(change: Change[Any], kind: Documents[Any], ordinal: int) -> HistoryEntry:
+    """The timeline entry of one change."""
+    event = change.record.event
+    return msgspec.structs.replace(
+        plain_entry(change.record, ordinal),
+        reason=getattr(event, "reason", None),
+        attributes=getattr(event, "attributes", {}),
+        changes=field_changes(kind.state(change.before) if change.before else None, kind.state(change.after)),
+    )
+
+
+def plain_entry(record: RecordedEvent[Any], ordinal: int) -> HistoryEntry:
+    """What an event's envelope says: everything but why, with which attributes, and what it changed."""
+    return HistoryEntry(
+        position=record.position,
+        stream_id=record.stream_id,
+        version=record.version,
+        type=topic_of(record.event),
+        principal_id=record.principal_id,
+        recorded_at=record.recorded_at,
+        effective_at=record.effective_at,
+        reason=None,
+        attributes={},
+        command_id=record.command_id,
+        correlation_id=record.correlation_id,
+        causation_id=record.causation_id,
+        hash=record.hash.hex(),
+        changes=(),
+        ordinal=ordinal,
+    )
+
+
+def topic_of(event: msgspec.Struct) -> str:
+    """The type of an event, erased or not."""
+    return event.topic if isinstance(event, Erased) else str(event.__struct_config__.tag)
+
+
+def field_changes(before: msgspec.Struct | None, after: msgspec.Struct) -> tuple[FieldChange, ...]:
+    """The fields in which two states differ; for a new stream every field that says something, from null."""
+    fields = after.__struct_fields__
+    if before is None:
+        return tuple(FieldChange(field, None, new) for field in fields if not _is_empty(new := getattr(after, field)))
+    return tuple(
+        FieldChange(field, old, new) for field in fields if (old := getattr(before, field)) != (new := getattr(after, field))
+    )
+
+
+def _is_empty(value: object) -> bool:
+    # Not whatever counts as false: a number may well be 0.
+    return value is None or value is False or value in ("", ())
