@@ -6,6 +6,7 @@ from uuid import UUID
 
 from domain.tags import tag_id, tags_of
 from infrastructure.log.codec import decode, is_foreign
+from infrastructure.log.dcb_form import dcb_tags
 
 
 def derived_tags(event: Any, stream_id: UUID, workspace_id: UUID) -> list[UUID]:
@@ -14,7 +15,12 @@ def derived_tags(event: Any, stream_id: UUID, workspace_id: UUID) -> list[UUID]:
 
 
 def tags_of_stored(topic: str, schema_version: int, state: bytes, stream_id: UUID, workspace_id: UUID) -> list[UUID]:
-    """The same from the stored form; events that are not ours have none. Raises UnknownEventType."""
+    """The same from the stored form. Raises UnknownEventType."""
+    return [tag_id(tag) for tag in texts_of_stored(topic, schema_version, state, stream_id, workspace_id)]
+
+
+def texts_of_stored(topic: str, schema_version: int, state: bytes, stream_id: UUID, workspace_id: UUID) -> tuple[str, ...]:
+    """The tags themselves; events that are not ours have those that they were given. Raises UnknownEventType."""
     if is_foreign(topic):
-        return []
-    return derived_tags(decode(topic, schema_version, state), stream_id, workspace_id)
+        return dcb_tags(topic, state)
+    return tags_of(decode(topic, schema_version, state), stream_id, workspace_id)
