@@ -14,9 +14,9 @@ import psycopg
 
 from infrastructure.cli.backup import LogState, log_states
 from infrastructure.cli.postgres_tools import PostgresTools, postgres_tools
-from infrastructure.log.system_stream import begin_epoch
+from infrastructure.log.bringing_up import bring_up
 from infrastructure.servers.migrate import MIGRATION_LOCK, migrate
-from infrastructure.servers.postgres import CONTROL_SCHEMA, connect_sync, log_schema
+from infrastructure.servers.postgres import CONTROL_SCHEMA
 from infrastructure.settings import ConfigurationError
 
 Connection = psycopg.Connection[Any]
@@ -62,8 +62,7 @@ def restore(database_url: str, file: Path, *, replace: bool = False) -> list[Log
         migrate(database_url, names)
         # After the migrations, whatever form the backup's own functions had.
         for name in names:
-            with connect_sync(database_url, log_schema(name), "taskmaster restore") as log:
-                begin_epoch(log, log_schema(name))
+            bring_up(database_url, name)
         connection.execute("ANALYZE")
         return log_states(connection)
 

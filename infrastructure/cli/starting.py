@@ -21,6 +21,7 @@ from rich.console import Console
 from infrastructure.embedded.services import LocalServices
 from infrastructure.limits.budgets import budgets_of
 from infrastructure.limits.client_address import trusted_networks
+from infrastructure.log.bringing_up import bring_up
 from infrastructure.processes.supervisor import Child, Supervisor
 from infrastructure.servers.connection_check import RedisAway, check_postgres, check_redis, check_servers
 from infrastructure.servers.migrate import migrate
@@ -104,6 +105,7 @@ def run_dev(settings: Settings, children: Children = everything) -> None:
             settings = msgspec.structs.replace(settings, database_url=services.database_url, redis_url=services.redis_url)
             with _progress("migrating"):
                 migrate(settings.database_url, [settings.log_name])
+                bring_up(settings.database_url, settings.log_name)
             check()
             _supervise(settings, children, services.revive, begun)
         finally:
@@ -119,6 +121,7 @@ def run_with_servers(settings: Settings, children: Children, *, has_url: bool) -
     _check_what_children_read(settings)
     with _interruptible() as check:
         check_postgres(settings.database_url, settings.log_name)
+        bring_up(settings.database_url, settings.log_name)
         try:
             check_redis(settings.redis_url)
         except RedisAway as away:

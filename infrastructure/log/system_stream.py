@@ -13,6 +13,7 @@ import psycopg
 from infrastructure.log.append_function import Outcome, append_statement
 from infrastructure.log.codec import FIRST_VERSION
 from infrastructure.log.stored_appends import StoredAppend, StoredForm, stored_parameters
+from infrastructure.servers.postgres import connect_sync, log_schema
 
 NOBODY: Final = UUID(int=0)
 
@@ -23,11 +24,20 @@ class EpochBegan(msgspec.Struct, frozen=True, tag="log.epoch_began", tag_field="
     epoch: int
 
 
+def say_epoch(database_url: str, log_name: str) -> None:
+    """Say that the log's present epoch began, if it is not the first one and nothing was appended in it yet.
+
+    A restore does, and every start: for an epoch that somebody raised by hand.
+    """
+    with connect_sync(database_url, log_schema(log_name), "taskmaster epoch") as connection:
+        begin_epoch(connection, log_schema(log_name))
+
+
 def begin_epoch(connection: psycopg.Connection[Any], schema: str) -> None:
-    """Say that the log's present epoch began, unless an event was appended in it already."""
+    """See `say_epoch`."""
     row = connection.execute(
         "SELECT l.log_id, l.epoch, coalesce((SELECT max(originator_version) FROM events WHERE originator_id = l.log_id), 0), "
-        "coalesce((SELECT epoch FROM events ORDER BY notification_id DESC LIMIT 1), 0) FROM log l"
+        "coalesce((SELECT epoch FROM events ORDER BY notification_id DESC LIMIT 1), 1) FROM log l"
     ).fetchone()
     assert row is not None  # noqa: S101 - a log has an identity
     log_id, epoch, version, newest = row
