@@ -66,9 +66,10 @@ def migrate_command() -> None:
     with _reached(redis=False) as settings:
         check_postgres(settings.database_url)
         applied = migrate(settings.database_url, [settings.log_name])
-    for name in applied:
-        click.echo(f"applied {name}")
-    if not applied:
+        for name in applied:
+            click.echo(f"applied {name}")
+        retagged = import_module("infrastructure.cli.operations").retag(settings)
+    if not applied and not retagged:
         click.echo("nothing to apply")
 
 

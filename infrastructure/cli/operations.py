@@ -18,6 +18,7 @@ from infrastructure.cli.verify_report import print_verification
 from infrastructure.importing.report import print_summary, require_writable, write_report
 from infrastructure.importing.tickets import ImportRequest
 from infrastructure.importing.tickets import import_tickets as run_import
+from infrastructure.log.retagging import retag as derive_tags
 from infrastructure.log.verify import verify_log
 from infrastructure.processes.failpoints import arm
 from infrastructure.read_models.verify import verify_read_models
@@ -45,6 +46,16 @@ def import_tickets(settings: Settings, *, request: ImportRequest, report: Path |
     if report is not None:
         write_report(report, summary)
     return ROWS_REFUSED if summary.rejected else 0
+
+
+def retag(settings: Settings) -> bool:
+    """Derive the log's tags as this release does, and say so where they were others."""
+    arm(settings.failpoint)
+    with progress_bar(Console(stderr=True), "deriving tags") as on_progress:
+        done = derive_tags(settings.database_url, settings.log_name, on_progress)
+    if done:
+        _say(f"derived the tags of {done.events:,} events anew (scheme {done.scheme})")
+    return done is not None
 
 
 def backup(settings: Settings, *, file: Path, overwrite: bool) -> int:

@@ -14,7 +14,7 @@ from application.importing.history import ImportedStream
 from application.importing.recognition import RecordedStep
 from application.log import Append, Appended, LogUnavailable, VersionConflict
 from domain.task.rules import Task, evolve
-from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.log.append_function import append_parameters, append_statement, other_scheme, read_outcomes
 from infrastructure.log.rows import COLUMNS, HEAD, own_events
 from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
@@ -82,6 +82,10 @@ class ImportLog:
             return self._patiently(lambda c: self._append(c, appends))
         except DivisionByZero:
             raise VersionConflict from None
+        except psycopg.DatabaseError as error:
+            if other_scheme(error):
+                raise LogUnavailable("another release has taken the log over") from None
+            raise
 
     def streams(self, task_ids: Mapping[str, UUID]) -> tuple[dict[str, ImportedStream], dict[str, list[RecordedStep]]]:
         """The named cases' tasks folded from the log, and the imported steps in them, in order."""

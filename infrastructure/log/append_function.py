@@ -11,7 +11,8 @@ from psycopg.sql import SQL, Composed, Identifier
 
 from application.log import Append, Appended, ConditionViolated, IdempotencyMismatch, NewEvent, VersionConflict
 from application.receipts import completed, completion_of
-from domain.tags import TAG_SCHEME, tag_id
+from domain import tags
+from domain.tags import tag_id
 from infrastructure.log.binary_arrays import (
     Array,
     bytea_array,
@@ -23,8 +24,7 @@ from infrastructure.log.binary_arrays import (
 )
 from infrastructure.log.codec import encode
 from infrastructure.log.hash_chain import SALT_BYTES
-from infrastructure.log.tags import derived_tags
-from infrastructure.unavailable import Unavailable
+from infrastructure.log.tags import OtherTagScheme, derived_tags
 
 RESULTS: LiteralString = "outcomes, first_positions, receipts, recorded, start, leaves, numbers"
 _CALL: LiteralString = (
@@ -35,10 +35,6 @@ _CALL: LiteralString = (
 )
 OTHER_SCHEME: Final = "TM001"
 """The SQLSTATE with which the log refuses tags that were derived by another scheme than its own."""
-
-
-class OtherTagScheme(Unavailable):
-    """This process derives the tags of events in another way than the log: it is older or newer than the last migration."""
 
 
 class Outcome(IntEnum):
@@ -89,7 +85,7 @@ def append_parameters(appends: Sequence[Append]) -> tuple[Array | int, ...]:
         _scopes(new),
         *_tags(appends),
         *_conditions(appends),
-        TAG_SCHEME,
+        tags.TAG_SCHEME,
     )
 
 
@@ -106,15 +102,15 @@ def _scopes(new: Sequence[NewEvent]) -> Array:
 
 def _tags(appends: Sequence[Append]) -> tuple[Array, Array]:
     events: list[int] = []
-    tags: list[UUID] = []
+    ids: list[UUID] = []
     number = 0
     for append in appends:
         for new in append.events:
             number += 1
             for tag in derived_tags(new.event, new.stream_id, append.workspace_id):
                 events.append(number)
-                tags.append(tag)
-    return int4_array(events), uuid_array(tags)
+                ids.append(tag)
+    return int4_array(events), uuid_array(ids)
 
 
 def _conditions(appends: Sequence[Append]) -> tuple[Array, Array, Array]:
@@ -161,6 +157,4 @@ def _last_number(numbers: Sequence[int | None]) -> int | None:
 
 def other_scheme(error: psycopg.Error) -> OtherTagScheme | None:
     """What an error says where it is about schemes of tags."""
-    if error.sqlstate != OTHER_SCHEME:
-        return None
-    return OtherTagScheme(f"{error.diag.message_primary}: this process is not of the release that the log was last migrated by")
+    return OtherTagScheme() if error.sqlstate == OTHER_SCHEME else None

@@ -14,8 +14,9 @@ import psycopg
 
 from application.log import Append, Appended, LogUnavailable
 from infrastructure.log.append_connection import AppendConnection, Connect
-from infrastructure.log.append_function import OtherTagScheme, read_outcomes
+from infrastructure.log.append_function import read_outcomes
 from infrastructure.log.fair_queue import ENOUGH_FOR_A_CALL, FairQueue, QueueBounds, Waiting
+from infrastructure.log.tags import OtherTagScheme
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.unavailable import Overloaded
 
@@ -49,6 +50,7 @@ class GroupCommitAppender:
         self._running: asyncio.Task[None] | None = None
         self._stopping = False
         self._is_reachable = True
+        self._is_left_behind = False
 
     async def start(self) -> None:
         """Connect and begin to serve; raises psycopg.OperationalError where the server is away."""
@@ -106,7 +108,12 @@ class GroupCommitAppender:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             answers = await self._send_until_answered(batch)
-        except (LogUnavailable, OtherTagScheme) as error:
+        except LogUnavailable as error:
+            answers = [error] * len(batch)
+        except OtherTagScheme as error:
+            if not self._is_left_behind:
+                logger.error("another release has taken the log over: this process appends nothing any more")
+            self._is_left_behind = True
             answers = [error] * len(batch)
         except Exception as error:
             # Whatever it is: callers wait for an answer, and others come after them.

@@ -9,9 +9,11 @@ from typing import Any, Final, LiteralString, TypeVar
 import msgspec
 import psycopg
 
+from domain import tags
 from domain.boundaries import Boundary, Seen
 from domain.tags import tag_id
 from infrastructure.log.codec import decode, is_foreign
+from infrastructure.log.tags import OtherTagScheme
 
 B = TypeVar("B")
 
@@ -22,11 +24,13 @@ _LOOKED_AT: Final = 8
 """So many elements of a collection stand for all of them."""
 
 # The event of each tag by its position, one at a time: joined in any other way the planner reads the whole log once a boundary
-# has some thousand events.
+# has some thousand events. The scheme comes with them from one snapshot, and by itself where there are none: tags of another
+# one would say of a boundary that nothing happened to it.
 _AFTER: LiteralString = (
-    "SELECT t.position, e.topic, e.schema_version, e.state FROM event_tags t "
-    "CROSS JOIN LATERAL (SELECT topic, schema_version, state FROM events WHERE notification_id = t.position LIMIT 1) e "
-    "WHERE t.tag = %s AND t.position > %s ORDER BY t.position"
+    "SELECT l.tag_scheme, t.position, e.topic, e.schema_version, e.state "
+    "FROM log l LEFT JOIN event_tags t ON t.tag = %s AND t.position > %s "
+    "LEFT JOIN LATERAL (SELECT topic, schema_version, state FROM events WHERE notification_id = t.position LIMIT 1) e ON true "
+    "ORDER BY t.position"
 )
 
 
@@ -34,17 +38,23 @@ async def read_boundary(connection: psycopg.AsyncConnection[Any], boundary: Boun
     """The boundary with everything after what was seen folded onto it.
 
     Where the log has no event at `seen.at` with this tag any more, it is another history, and the boundary is read anew.
-    Raises UnknownEventType. An erased event changes nothing, but it is the last event of its boundaries all the same.
+    An erased event changes nothing, but it is the last event of its boundaries all the same.
+    Raises UnknownEventType and OtherTagScheme.
     """
     cursor = connection.cursor(binary=True)
     await cursor.execute(_AFTER, (tag_id(boundary.tag), seen.at - 1), prepare=True)
     rows = await cursor.fetchall()
+    scheme, first = rows[0][:2] if rows else (tags.TAG_SCHEME, None)
+    if scheme != tags.TAG_SCHEME:
+        raise OtherTagScheme
+    if first is None:
+        del rows[:]
     if seen.at:
-        if not rows or rows[0][0] != seen.at:
+        if first != seen.at:
             return await read_boundary(connection, boundary, Seen(boundary.initial, 0))
         del rows[0]
     state, at = seen.state, seen.at
-    for position, topic, schema_version, stored in rows:
+    for _, position, topic, schema_version, stored in rows:
         at = position
         if stored is not None and not is_foreign(topic):
             state = boundary.evolve(state, decode(topic, schema_version, stored))

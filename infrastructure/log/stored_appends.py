@@ -6,7 +6,8 @@ from uuid import UUID
 import msgspec
 
 from application.log import Condition
-from domain.tags import TAG_SCHEME, tag_id
+from domain import tags
+from domain.tags import tag_id
 from infrastructure.log.append_function import salted
 from infrastructure.log.tags import tags_of_stored
 
@@ -59,10 +60,10 @@ def stored_parameters(append: StoredAppend) -> tuple[object, ...]:
         [event.topic for event in events],
         salted([event.state for event in events]),
         [],
-        [number for number, tags in enumerate(tagged, 1) for _ in tags],
-        [tag for tags in tagged for tag in tags],
+        [number for number, each in enumerate(tagged, 1) for _ in each],
+        [tag for each in tagged for tag in each],
         [1] * len(append.conditions),
         [tag_id(condition.tag) for condition in append.conditions],
         [condition.at for condition in append.conditions],
-        TAG_SCHEME,
+        tags.TAG_SCHEME,
     )

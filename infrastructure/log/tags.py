@@ -7,6 +7,14 @@ from uuid import UUID
 from domain.tags import tag_id, tags_of
 from infrastructure.log.codec import decode, is_foreign
 from infrastructure.log.dcb_form import dcb_tags
+from infrastructure.unavailable import Unavailable
+
+
+class OtherTagScheme(Unavailable):
+    """The log has the tags of another release than this process, which neither appends to it nor decides on its boundaries."""
+
+    def __init__(self) -> None:
+        super().__init__("Another release of the service has taken the log over: this process only reads from now on.", 5)
 
 
 def derived_tags(event: Any, stream_id: UUID, workspace_id: UUID) -> list[UUID]:

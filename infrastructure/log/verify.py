@@ -131,7 +131,8 @@ def verify_log(database_url: str, log_name: str, on_progress: Progress | None = 
     with connect_sync(database_url, log_schema(log_name), "taskmaster verify") as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with connection.transaction():
-            check = _Check(connection, log_name)
+            _hold_tags(connection, log_name)
+            check = _Check(connection)
             first_bad = None
             try:
                 check.run(on_progress)
@@ -152,15 +153,20 @@ def verify_log(database_url: str, log_name: str, on_progress: Progress | None = 
         )
 
 
+def _hold_tags(connection: psycopg.Connection[Any], log_name: str) -> None:
+    """Until the end nobody puts others in the place of the tags. The snapshot is not taken before the next statement."""
+    try:
+        connection.execute("LOCK TABLE event_tags IN ACCESS SHARE MODE")
+    except psycopg.errors.UndefinedTable:
+        raise ConfigurationError(f"TASKMASTER_LOG: there is no log {log_name!r} in this database") from None
+
+
 class _Check:
     """One pass over one log; raises _Found at the first bad event."""
 
-    def __init__(self, connection: psycopg.Connection[Any], log_name: str) -> None:
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
-        try:
-            identity = connection.execute("SELECT log_id, epoch FROM log").fetchone()
-        except psycopg.errors.UndefinedTable:
-            raise ConfigurationError(f"TASKMASTER_LOG: there is no log {log_name!r} in this database") from None
+        identity = connection.execute("SELECT log_id, epoch FROM log").fetchone()
         self._log_id: UUID | None = identity[0] if identity else None
         self.newest_epoch: int = identity[1] if identity else 0
         self.epoch = 1

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, LiteralString
 import msgspec
 import psycopg
 
-from domain.tags import TAG_SCHEME
+from domain import tags
 from infrastructure.log.codec import UnknownEventType
 from infrastructure.log.hash_chain import ChainedRow
 from infrastructure.log.tags import tags_of_stored
@@ -47,9 +47,9 @@ class DerivedTables:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
         self.bad: BadDerivation | None = None
-        (scheme,) = connection.execute("SELECT tag_scheme FROM log").fetchone() or (TAG_SCHEME,)
+        (scheme,) = connection.execute("SELECT tag_scheme FROM log").fetchone() or (tags.TAG_SCHEME,)
         self.not_compared = (
-            "" if scheme == TAG_SCHEME else f"the log derives them by scheme {scheme}, this release by {TAG_SCHEME}"
+            "" if scheme == tags.TAG_SCHEME else f"the log derives them by scheme {scheme}, this release by {tags.TAG_SCHEME}"
         )
         self._tags = _Stored(connection, "tags", _TAGS)
         self._numbers = _Stored(connection, "numbers", _NUMBERS)
@@ -81,11 +81,11 @@ class DerivedTables:
         if row.state is None or self.not_compared:
             return None
         try:
-            tags = tags_of_stored(row.topic, row.schema_version, row.state, row.stream_id, row.workspace_id)
+            derived = tags_of_stored(row.topic, row.schema_version, row.state, row.stream_id, row.workspace_id)
         except UnknownEventType as unknown:
             self.not_compared = str(unknown)
             return None
-        return [(tag,) for tag in tags]
+        return [(tag,) for tag in derived]
 
     def _compare(self, table: DerivedTable, position: int, kept: Sequence[Row], derived: Sequence[Row]) -> None:
         expected = {(position, *values) for values in derived}

@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from domain import tags
 from infrastructure.servers.model_tables import create_if_empty
 from infrastructure.servers.postgres import CONTROL_SCHEMA, log_schema
 from infrastructure.settings import ConfigurationError
@@ -39,11 +40,12 @@ def migrate(database_url: str, log_names: Sequence[str], *, folder: Path = MIGRA
     plan = _plan(log_names, folder)
     with psycopg.connect(database_url, autocommit=True, connect_timeout=5) as connection:
         check_server(connection)
-        with _alone(connection):
+        with alone(connection):
             applied = [done for schema, files in plan for done in _migrate_schema(connection, schema, files)]
             if folder == MIGRATIONS:
                 for name in log_names:
                     create_if_empty(connection, name)
+                    _begin_with_our_tags(connection, name)
             return applied
 
 
@@ -64,6 +66,16 @@ def check_migrated(connection: Connection, log_name: str, *, folder: Path = MIGR
                 f"DATABASE_URL: schema {schema} is older than this release ({missing[0]} is not applied): "
                 "run 'taskmaster migrate' first"
             )
+    if folder == MIGRATIONS:
+        _check_tag_scheme(connection, log_name)
+
+
+def newer_scheme(log_name: str, scheme: int) -> str:
+    """What is said to a release that derives tags as the log had them once."""
+    return (
+        f"DATABASE_URL: a newer release derives the tags of log {log_name!r} (by scheme {scheme}, this one by scheme "
+        f"{tags.TAG_SCHEME}): run that release or a later one"
+    )
 
 
 def check_server(connection: Connection) -> None:
@@ -79,7 +91,8 @@ def check_server(connection: Connection) -> None:
 
 
 @contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
+def alone(connection: Connection) -> Iterator[None]:
+    """Of all who change the form of what is in the database, one at a time."""
     # Asking again and again instead of waiting inside pg_advisory_lock: a waiting statement holds a snapshot,
     # and CREATE INDEX CONCURRENTLY waits for every snapshot. The lock goes with the connection, so a kill
     # frees it.
@@ -90,6 +103,32 @@ def _alone(connection: Connection) -> Iterator[None]:
     finally:
         if not connection.closed:
             connection.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
+
+
+def _check_tag_scheme(connection: Connection, log_name: str) -> None:
+    table = sql.Identifier(log_schema(log_name), "log")
+    row = connection.execute(sql.SQL("SELECT tag_scheme FROM {}").format(table)).fetchone()
+    scheme = row[0] if row else tags.TAG_SCHEME
+    if scheme > tags.TAG_SCHEME:
+        raise ConfigurationError(newer_scheme(log_name, scheme))
+    if scheme < tags.TAG_SCHEME:
+        raise ConfigurationError(
+            f"DATABASE_URL: an older release has derived the tags of log {log_name!r} (by scheme {scheme}, this one by scheme "
+            f"{tags.TAG_SCHEME}): run 'taskmaster migrate' first"
+        )
+
+
+def _begin_with_our_tags(connection: Connection, log_name: str) -> None:
+    """A log that holds no event yet has no tags to derive anew."""
+    schema = log_schema(log_name)
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"taskmaster {schema}",))
+        connection.execute(
+            sql.SQL("UPDATE {} SET tag_scheme = %(ours)s WHERE tag_scheme < %(ours)s AND NOT EXISTS (SELECT FROM {})").format(
+                sql.Identifier(schema, "log"), sql.Identifier(schema, "events")
+            ),
+            {"ours": tags.TAG_SCHEME},
+        )
 
 
 def _migrate_schema(connection: Connection, schema: str, folder: Path) -> Iterator[str]:

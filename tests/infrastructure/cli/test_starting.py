@@ -8,9 +8,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from domain.tags import TAG_SCHEME
+from domain.task.events import TaskCreated
 from infrastructure.embedded.services import LocalServices
 from tests.infrastructure.command_line import KEY, Run
 from tests.infrastructure.processes_under_test import started
+from tests.log_world import World, number
 
 NOBODY_THERE = "redis://127.0.0.1:1/0"
 ON_A_LOG = (
@@ -36,6 +39,8 @@ STATES = {
     "older accounts": (["DELETE FROM taskmaster.schema_migrations"], "run 'taskmaster migrate' first"),
     "a newer log": ([NEWER.format("log_main")], "a newer release has migrated schema log_main"),
     "newer accounts": ([NEWER.format("taskmaster")], "a newer release has migrated schema taskmaster"),
+    "tags of an older release": (["UPDATE log_main.log SET tag_scheme = 0"], "run 'taskmaster migrate' first"),
+    "tags of a newer release": (["UPDATE log_main.log SET tag_scheme = 99"], "a newer release derives the tags of log 'main'"),
     "no log": (["DROP SCHEMA log_main CASCADE"], "there is no log 'main' in this database"),
     "no accounts": (["DROP SCHEMA taskmaster CASCADE"], "the database is empty"),
     "another migration": (["UPDATE log_main.schema_migrations SET checksum = 'x'"], "was changed after it was applied"),
@@ -78,6 +83,22 @@ def test_an_older_release_does_not_migrate_a_newer_database(run: Run, database_u
     code, output, errors = run("migrate", DATABASE_URL=database_url)
     assert (code, output, errors.count("\n")) == (2, "", 1)
     assert "a newer release" in errors
+
+
+def test_an_older_release_does_not_derive_the_tags_of_a_newer_one(run: Run, database_url: str, redis_url: str) -> None:
+    _execute(database_url, "UPDATE log_main.log SET tag_scheme = 99")
+    for command in ("migrate", "dev"):
+        code, _, errors = run(command, DATABASE_URL=database_url, REDIS_URL=redis_url)
+        assert (command, code, errors.count("\n")) == (command, 2, 1)
+        assert "(by scheme 99, this one by scheme " in errors
+
+
+def test_migrating_derives_the_tags_of_an_older_release_anew_and_says_so(run: Run, world: World) -> None:
+    world.record(number(1), TaskCreated("A"))
+    world.connection.execute("UPDATE log SET tag_scheme = 0")
+    code, output, _ = run("migrate", DATABASE_URL=world.database_url)
+    assert (code, output) == (0, f"derived the tags of 1 events anew (scheme {TAG_SCHEME})\n")
+    assert run("migrate", DATABASE_URL=world.database_url)[1] == "nothing to apply\n"
 
 
 def test_after_migrating_an_empty_database_everything_begins(run: Run, empty_database_url: str) -> None:

@@ -8,10 +8,10 @@ import msgspec
 import psycopg
 import pytest
 
+import domain.tags
 from application.log import Append, Appended, Condition, ConditionViolated, NewEvent, VersionConflict
 from domain.tags import tag_id
 from domain.task.events import TaskCreated, TaskLabelAdded
-from infrastructure.log import append_function
 from infrastructure.log.append_function import OTHER_SCHEME
 from tests.infrastructure.log.tagged_by_label import _tagged_by_label  # noqa: F401 - a fixture
 from tests.infrastructure.log_under_test import an_append, append, appended, created, key, log_connection, renamed, stored
@@ -201,7 +201,7 @@ class TestForm:
         assert [(row.epoch, row.authority) for row in stored(log)] == [(1, 0), (5, 1), (5, 1), (5, 0)]
 
     def test_another_scheme_of_tags_is_refused_as_a_whole(self, log: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(append_function, "TAG_SCHEME", 2)
+        monkeypatch.setattr(domain.tags, "TAG_SCHEME", 2)
         with pytest.raises(psycopg.Error, match="the log derives tags by scheme 1, whoever appends by scheme 2") as refused:
             append(log, an_append(created(uuid4())), an_append(tagged("a"), idempotency=key("k")))
         assert refused.value.sqlstate == OTHER_SCHEME

@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.log import NewEvent
+from domain import tags
 from domain.task.events import TaskCreated
 from infrastructure.cli import operations
-from infrastructure.log import verify_derived
 from infrastructure.log.verify import verify_log
 from infrastructure.log.verify_derived import BadDerivation
 from infrastructure.settings import Settings
@@ -108,7 +108,7 @@ def test_an_erased_payload_cannot_be_asked_for_its_tags(filled: World) -> None:
 
 
 def test_what_cannot_be_derived_here_is_said_and_not_compared(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_derived, "TAG_SCHEME", 2)
+    monkeypatch.setattr(tags, "TAG_SCHEME", 2)
     found = verify_log(filled.database_url, "main")
     assert (found.is_clean, found.tags_not_compared) == (True, "the log derives them by scheme 1, this release by 2")
 
