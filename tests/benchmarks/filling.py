@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
 from itertools import islice
 from typing import Any
 from uuid import UUID, uuid4
@@ -101,6 +102,23 @@ def task_appends(tasks: int, places: Places, seed: int = 1) -> Iterator[Append]:
     chance = random.Random(seed)
     for number in range(tasks):
         yield _append(uuid7(), 1, tuple(history(chance, number)), places(number))
+
+
+def spread_appends(tasks: int, places: Places, seed: int = 3) -> Iterator[Append]:
+    """One append an event: tasks begin one after the other, what becomes of each lies spread over the rest of the log."""
+    chance = random.Random(seed)
+    living: list[tuple[float, int, UUID, int, list[TaskEvent]]] = []
+    for number in range(tasks + 1):
+        while living and (living[0][0] < number or number == tasks):
+            _, whose, task_id, version, later = heappop(living)
+            yield _append(task_id, version, (later[version - 2],), places(whose))
+        if number == tasks:
+            return
+        task_id, (event, *later) = uuid7(), history(chance, number)
+        yield _append(task_id, 1, (event,), places(number))
+        moments = sorted(chance.uniform(number, tasks) for _ in later)
+        for version, moment in enumerate(moments, 2):
+            heappush(living, (moment, number, task_id, version, later))
 
 
 def stream_appends(task_id: UUID, events: int, place: tuple[UUID, UUID], seed: int = 2) -> Iterator[Append]:
