@@ -72,7 +72,7 @@ class Refresh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refresh_token: str | None = None
 
 
-class Tokens(msgspec.Struct, frozen=True):
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """Send the access token as `Authorization: Bearer …`. The refresh token works once."""
 
     access_token: str

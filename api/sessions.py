@@ -13,7 +13,7 @@ from application.principal import Principal
 from domain.errors import InvalidValue, NotFound
 
 
-class ListedSession(msgspec.Struct, frozen=True):
+class ListedSession(msgspec.Struct, frozen=True, kw_only=True):
     """A live session; `current` marks the one that asks."""
 
     session_id: UUID

@@ -72,7 +72,7 @@ class IfMatch(msgspec.Struct, frozen=True):
     strict: bool = False
 
 
-class CommandContext(msgspec.Struct, frozen=True, gc=False):
+class CommandContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who issues a command, when, and what ties it to others. `effective_at` is for imported history only."""
 
     principal: Principal
@@ -261,7 +261,8 @@ class CommandHandler(Generic[S, E, C]):
         version = before + len(events)
         start = receipt_start(stream_id, version)
         if not events and not context.idempotency and loaded:
-            return Receipt(stream_id, version, loaded.position, completed(start, loaded.position), changed=False)
+            unchanged = completed(start, loaded.position)
+            return Receipt(stream_id=stream_id, version=version, position=loaded.position, body=unchanged, changed=False)
         principal = context.principal
         appended = await self._store.append(
             Append(
@@ -285,7 +286,14 @@ class CommandHandler(Generic[S, E, C]):
         if events and not appended.replayed:
             self._remember(asked, loaded, events, version, appended)
             self._advance(rested, events, appended.position)
-        return Receipt(stream_id, version, appended.position, appended.receipt, before == 0, bool(events))
+        return Receipt(
+            stream_id=stream_id,
+            version=version,
+            position=appended.position,
+            body=appended.receipt,
+            created=before == 0,
+            changed=bool(events),
+        )
 
     def _remember(
         self, asked: "_Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], version: int, appended: Appended

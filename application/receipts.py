@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a command returns: the stream, its version after the command, the position of its last event.
 
     `body` is the JSON exactly as it was first sent. `created` tells a creation, `changed` whether events were
@@ -99,4 +99,4 @@ def replayed(receipt: bytes) -> Receipt:
         refusal = _decode_refusal(receipt)
         raise EarlierRefusal(bytes(refusal.problem), refusal.decided_at)
     body = _decode(receipt)
-    return Receipt(body.stream_id, body.version, body.position, receipt, replayed=True)
+    return Receipt(stream_id=body.stream_id, version=body.version, position=body.position, body=receipt, replayed=True)

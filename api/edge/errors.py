@@ -57,7 +57,14 @@ _DOMAIN: dict[type[DomainError], int] = {
 def problem(status: int, code: str, detail: str, pointer: str | None = None) -> Problem:
     """A problem document; `pointer` names what is to blame."""
     errors = (FieldError(pointer, detail),) if pointer is not None else ()
-    return Problem(f"urn:taskmaster:problem:{code}", HTTPStatus(status).phrase, status, code, detail, errors)
+    return Problem(
+        type=f"urn:taskmaster:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        code=code,
+        detail=detail,
+        errors=errors,
+    )
 
 
 def _challenge(code: str) -> str:

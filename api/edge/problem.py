@@ -14,7 +14,7 @@ class FieldError(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A refusal (RFC 9457). `code` is stable and meant for programs, `detail` is a sentence for people, `request_id` finds the
     request in the log (`X-Request-Id`)."""
 

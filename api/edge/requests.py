@@ -73,13 +73,12 @@ def command_context(request: AnyRequest, body: bytes = b"") -> CommandContext:
             reference = value.decode("latin-1")
     command_id = uuid7()
     return CommandContext(
-        scope["user"],
-        datetime.now(UTC),
-        command_id,
-        command_id if reference is None else required_uuid(reference, "X-Correlation-Id", "invalid_uuid"),
-        None,
-        _idempotency(key, request, body) if key is not None else None,
-        _if_match(if_match, prefer) if if_match is not None else None,
+        principal=scope["user"],
+        now=datetime.now(UTC),
+        command_id=command_id,
+        correlation_id=command_id if reference is None else required_uuid(reference, "X-Correlation-Id", "invalid_uuid"),
+        idempotency=_idempotency(key, request, body) if key is not None else None,
+        if_match=_if_match(if_match, prefer) if if_match is not None else None,
     )
 
 

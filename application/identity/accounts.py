@@ -60,7 +60,16 @@ class Accounts:
         name = checked_display_name(display_name)
         password_hash = await self._passwords.hash(chosen_password(password))
         now = self._clock()
-        user = NewUser(self._new_id(), email, key, name, password_hash, self._new_id(), self._log, now)
+        user = NewUser(
+            user_id=self._new_id(),
+            email=email,
+            email_key=key,
+            display_name=name,
+            password_hash=password_hash,
+            workspace_id=self._new_id(),
+            log=self._log,
+            created_at=now,
+        )
         session, refresh_token = self._new_session(user.user_id, user.workspace_id, client, now)
         if not await self._store.add_user(user, session):
             raise RuleViolated("email_taken", "There is already an account with this e-mail address.", "email")

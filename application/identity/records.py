@@ -16,7 +16,7 @@ class Client(msgspec.Struct, frozen=True):
     ip: str = ""
 
 
-class NewUser(msgspec.Struct, frozen=True):
+class NewUser(msgspec.Struct, frozen=True, kw_only=True):
     """A user to add, with the personal workspace he will own."""
 
     user_id: UUID
@@ -29,7 +29,7 @@ class NewUser(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class NewSession(msgspec.Struct, frozen=True):
+class NewSession(msgspec.Struct, frozen=True, kw_only=True):
     """A session to add, with the hash of its first refresh token."""
 
     session_id: UUID
@@ -52,7 +52,7 @@ class Account(msgspec.Struct, frozen=True):
     role: Role
 
 
-class Rotation(msgspec.Struct, frozen=True):
+class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a presented refresh token. `refresh_expires_at` is the successor's, if there is one."""
 
     verdict: RefreshVerdict
@@ -76,7 +76,7 @@ class Session(msgspec.Struct, frozen=True):
     ip: str
 
 
-class Profile(msgspec.Struct, frozen=True):
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """A user as shown to himself."""
 
     principal_id: UUID
@@ -88,7 +88,7 @@ class Profile(msgspec.Struct, frozen=True):
     role: Role
 
 
-class TokenPair(msgspec.Struct, frozen=True):
+class TokenPair(msgspec.Struct, frozen=True, kw_only=True):
     """What signing in or refreshing gives: a short-lived access token, a refresh token that works once."""
 
     issued_at: datetime

@@ -96,7 +96,7 @@ JOIN taskmaster.workspaces w ON w.id = m.workspace_id
 WHERE u.id = %s AND w.id = %s"""
 
 
-class _Family(msgspec.Struct, frozen=True):
+class _Family(msgspec.Struct, frozen=True, kw_only=True):
     session_id: UUID
     user_id: UUID
     workspace_id: UUID

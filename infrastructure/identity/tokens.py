@@ -32,7 +32,7 @@ class InvalidToken(Exception):
         self.code = code
 
 
-class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Claims(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     iss: Literal["taskmaster"]
     aud: Literal["taskmaster-api"]
     sub: UUID

@@ -16,7 +16,7 @@ Sort = Literal["added", "-added", "created", "-created", "due", "-due", "priorit
 """`added`: as tasks came into the log, which is what Redis keeps; `created`: by when they were, imported ones long ago."""
 
 
-class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which tasks of a workspace, in which order. Filters are joined by AND; `q`: see `words.terms`."""
 
     status: tuple[Status, ...] = ()

@@ -9,7 +9,7 @@ from domain.task.values import Priority, Status
 from projections.task.document import TaskDocument
 
 
-class TaskSummary(msgspec.Struct, frozen=True, gc=False):
+class TaskSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A task in a list: everything but its description."""
 
     id: UUID
@@ -29,7 +29,7 @@ class TaskSummary(msgspec.Struct, frozen=True, gc=False):
     completed_at: datetime | None
 
 
-class TaskDetail(msgspec.Struct, frozen=True, gc=False):
+class TaskDetail(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A task in full. `version` is its own count of events, `position` the place of its newest event in the log.
 
     Times are when things happened; `started_at` is the first start, `completed_at` and `deleted_at` hold while the task is
@@ -64,21 +64,21 @@ def summary(document: TaskDocument) -> TaskSummary:
     """The line of a list for a document."""
     task = document.task
     return TaskSummary(
-        document.id,
-        task.title,
-        task.status,
-        task.priority,
-        task.due_at,
-        task.assignees,
-        task.labels,
-        task.deleted,
-        document.version,
-        document.position,
-        document.created_at,
-        document.created_by,
-        document.happened_at,
-        document.started_at,
-        document.completed_at,
+        id=document.id,
+        title=task.title,
+        status=task.status,
+        priority=task.priority,
+        due_at=task.due_at,
+        assignees=task.assignees,
+        labels=task.labels,
+        deleted=task.deleted,
+        version=document.version,
+        position=document.position,
+        created_at=document.created_at,
+        created_by=document.created_by,
+        updated_at=document.happened_at,
+        started_at=document.started_at,
+        completed_at=document.completed_at,
     )
 
 
@@ -86,25 +86,25 @@ def detail(document: TaskDocument) -> TaskDetail:
     """The full view of a document."""
     task = document.task
     return TaskDetail(
-        document.id,
-        document.workspace_id,
-        task.title,
-        task.description,
-        task.status,
-        task.priority,
-        task.due_at,
-        task.assignees,
-        task.labels,
-        task.deleted,
-        document.version,
-        document.position,
-        document.created_at,
-        document.created_by,
-        document.happened_at,
-        document.updated_by,
-        document.started_at,
-        document.completed_at,
-        document.deleted_at,
+        id=document.id,
+        workspace_id=document.workspace_id,
+        title=task.title,
+        description=task.description,
+        status=task.status,
+        priority=task.priority,
+        due_at=task.due_at,
+        assignees=task.assignees,
+        labels=task.labels,
+        deleted=task.deleted,
+        version=document.version,
+        position=document.position,
+        created_at=document.created_at,
+        created_by=document.created_by,
+        updated_at=document.happened_at,
+        updated_by=document.updated_by,
+        started_at=document.started_at,
+        completed_at=document.completed_at,
+        deleted_at=document.deleted_at,
     )
 
 

@@ -49,10 +49,10 @@ def context(
     command_id = uuid7()
     idempotency = IdempotencyKey(key, sha256(request.encode()).digest()) if key else None
     return CommandContext(
-        principal or a_principal(),
-        now,
-        command_id,
-        command_id,
+        principal=principal or a_principal(),
+        now=now,
+        command_id=command_id,
+        correlation_id=command_id,
         idempotency=idempotency,
         if_match=if_match,
         effective_at=effective_at,
