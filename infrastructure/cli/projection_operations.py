@@ -49,11 +49,14 @@ def status(settings: Settings, *, as_json: bool) -> int:
     if as_json:
         _plain(msgspec.json.encode(found).decode())
         return DONE
-    table = Table("read model", "position", "behind", "lag", "parked", "state", title=f"log {found.log} at {found.head}")
+    table = Table(
+        "read model", "layout", "position", "behind", "lag", "parked", "state", title=f"log {found.log} at {found.head}"
+    )
     for each in found.read_models:
         known = each.position is not None
         table.add_row(
             each.name,
+            each.layout,
             str(each.position) if known else "-",
             str(each.behind) if known else "-",
             f"{each.lag_seconds:.1f} s" if known else "-",
