@@ -5,6 +5,7 @@ One file a read model, holding its row struct, its apply and its queries; `engin
 
 from collections.abc import Mapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 from domain.task.aggregate import TASK
@@ -47,6 +48,10 @@ def layouts() -> dict[str, str]:
     return tables | {HOT: str(HOT_LAYOUT)}
 
 
+CHECKPOINTS: Final = (Path(__file__).parent / "engine" / "checkpoints.sql").read_text(encoding="utf-8")
+"""The statements that make the tables in which every read model's place stands."""
+
+
 def layouts_id() -> str:
-    """A name for just this set of layouts, in eight hexadecimal digits."""
-    return sha256(repr(sorted(layouts().items())).encode()).hexdigest()[:8]
+    """A name for just this set of layouts and the form of their checkpoints, in eight hexadecimal digits."""
+    return sha256(repr((sorted(layouts().items()), CHECKPOINTS)).encode()).hexdigest()[:8]

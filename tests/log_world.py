@@ -153,7 +153,8 @@ class World:
             self.connection.execute(f"TRUNCATE {table}")
         self.connection.execute("TRUNCATE parked")
         self.connection.execute(
-            "UPDATE checkpoints SET position = 0, leaf_hash = NULL, attempts = 0, single_until = 0, held = NULL"
+            "UPDATE checkpoints SET position = CASE WHEN position IS NOT NULL THEN 0 END, leaf_hash = NULL, attempts = 0, "
+            "single_until = 0, held = NULL, noted_at = 0"
         )
         self.redis.flushdb()
 

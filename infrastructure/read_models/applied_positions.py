@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Final
 
 import psycopg
 import redis.asyncio
@@ -24,6 +25,9 @@ logger = logging.getLogger("taskmaster.reads")
 
 LOOK_SECONDS = 0.05
 """How often waiters look for themselves: announcements may be lost, the checkpoints are not."""
+
+
+_PLACES: Final = "SELECT projection, position FROM checkpoints WHERE position IS NOT NULL"
 
 
 class AppliedPositions:
@@ -126,7 +130,6 @@ class AppliedPositions:
             if names - {HOT}:
                 with suppress(psycopg.Error, PoolTimeout):
                     async with self._pool.connection() as connection:
-                        cursor = await connection.execute("SELECT projection, position FROM checkpoints", prepare=True)
+                        cursor = await connection.execute(_PLACES, prepare=True)
                         for name, position in await cursor.fetchall():
-                            if name != HOT:
-                                self.note(name, position)
+                            self.note(name, position)

@@ -10,28 +10,33 @@ from projections.engine.changes import Change, Entry, LogIdentity
 from projections.engine.checkpoint import Checkpoint
 
 _SELECT = (
-    "SELECT c.projection, c.log_id, c.epoch, c.position, c.attempts, c.single_until, c.held, "
-    "(SELECT array_agg(DISTINCT p.stream_id) FROM parked p WHERE p.projection = c.projection), c.leaf_hash, c.generation "
+    "SELECT c.projection, c.log_id, c.epoch, coalesce(c.position, c.noted_at), c.attempts, c.single_until, c.held, "
+    "(SELECT array_agg(DISTINCT p.stream_id) FROM parked p WHERE p.projection = c.projection), c.leaf_hash, c.generation, "
+    "c.replays "
     "FROM checkpoints c WHERE c.projection = ANY(%s) ORDER BY c.projection"
 )
 
 
 def read_checkpoints(connection: psycopg.Connection[Any], names: Sequence[str], lock: bool = False) -> list[Checkpoint]:
-    """The named projections' checkpoints; with `lock`, nobody else can move them until the transaction ends."""
+    """The named projections' checkpoints; with `lock`, nobody else can move them until the transaction ends.
+
+    That of a read model which keeps its place elsewhere is as it was noted last.
+    """
     cursor = connection.cursor(binary=True)
     query = f"{_SELECT} FOR UPDATE OF c" if lock else _SELECT
     cursor.execute(query.encode(), (list(names),), prepare=True)
     return [
         Checkpoint(
-            row[0],
-            LogIdentity(row[1], row[2]),
-            row[3],
-            row[4],
-            row[5],
-            row[6],
-            frozenset(row[7] or ()),
-            row[8],
-            row[9],
+            projection=row[0],
+            identity=LogIdentity(row[1], row[2]),
+            position=row[3],
+            attempts=row[4],
+            single_until=row[5],
+            held=row[6],
+            parked=frozenset(row[7] or ()),
+            leaf_hash=row[8],
+            generation=row[9],
+            replays=row[10],
         )
         for row in cursor.fetchall()
     ]
@@ -48,14 +53,15 @@ def move_checkpoints(connection: psycopg.Connection[Any], names: Iterable[str], 
 
 
 def note_checkpoint(connection: psycopg.Connection[Any], checkpoint: Checkpoint) -> None:
-    """Store how a projection fares at its position; does nothing if it has moved meanwhile."""
+    """Store how a projection fares at its position; does nothing if it has moved meanwhile, as far as that stands here."""
     connection.execute(
-        "UPDATE checkpoints SET attempts = %s, single_until = %s, held = %s, updated_at = now() "
-        "WHERE projection = %s AND position = %s",
+        "UPDATE checkpoints SET attempts = %s, single_until = %s, held = %s, noted_at = %s, updated_at = now() "
+        "WHERE projection = %s AND coalesce(position = %s, true)",
         (
             checkpoint.attempts,
             checkpoint.single_until,
             checkpoint.held,
+            checkpoint.position,
             checkpoint.projection,
             checkpoint.position,
         ),

@@ -54,19 +54,19 @@ class HotStore:
         if identity != stored.identity and not self._generation:
             raise Incomplete(NAME, "Redis holds that of another log or epoch")
         # What is noted in Postgres counts for the place where it was noted.
-        noted = stored if position == stored.position and not self._generation else Checkpoint(NAME, identity, position)
+        is_noted = position == stored.position and not self._generation
         parked = parked_streams(self._connection.get(), self._parked_as) if self._generation else stored.parked
         return [
             Checkpoint(
-                NAME,
-                identity,
-                position,
-                noted.attempts,
-                noted.single_until,
-                noted.held,
-                parked,
-                leaf_hash,
-                generation,
+                projection=NAME,
+                identity=identity,
+                position=position,
+                attempts=stored.attempts if is_noted else 0,
+                single_until=0 if self._generation else stored.single_until,
+                held=stored.held if is_noted else None,
+                parked=parked,
+                leaf_hash=leaf_hash,
+                generation=generation,
             )
         ]
 
@@ -110,13 +110,9 @@ class HotStore:
             raise Moved(NAME)
 
     def note(self, checkpoint: Checkpoint) -> None:
-        """See `Store.note`. The row's position says for which place in Redis the note holds; of a build nothing is noted."""
-        if self._generation:
-            return
-        connection = self._connection.get()
-        with connection.transaction():
-            connection.execute("UPDATE checkpoints SET position = %s WHERE projection = %s", (checkpoint.position, NAME))
-            note_checkpoint(connection, checkpoint)
+        """See `Store.note`. Of a build nothing is noted."""
+        if not self._generation:
+            note_checkpoint(self._connection.get(), checkpoint)
 
     def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
         """See `Store.park`. Parked first: moving on before would lose the event if the process died between the two."""

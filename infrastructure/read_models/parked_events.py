@@ -69,7 +69,7 @@ def replay_stream(connection: psycopg.Connection[Any], projection: TableProjecti
                 raise
             raise StillFailing(f"{error!r}") from error
         # Tells projectors that remember the stream as parked to look again.
-        connection.execute("UPDATE checkpoints SET generation = generation + 1 WHERE projection = %s", (projection.name,))
+        connection.execute("UPDATE checkpoints SET replays = replays + 1 WHERE projection = %s", (projection.name,))
     return len(changes)
 
 

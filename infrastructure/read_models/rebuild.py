@@ -247,8 +247,8 @@ def _switch(
         rows = connection.execute(
             SQL(
                 "UPDATE {serving} s SET log_id = b.log_id, epoch = b.epoch, position = b.position, leaf_hash = b.leaf_hash, "
-                "attempts = b.attempts, single_until = b.single_until, held = b.held, generation = s.generation + 1, "
-                "updated_at = now() FROM {building} b WHERE s.projection = b.projection "
+                "attempts = b.attempts, single_until = b.single_until, held = b.held, noted_at = b.noted_at, "
+                "generation = s.generation + 1, updated_at = now() FROM {building} b WHERE s.projection = b.projection "
                 "RETURNING s.projection, s.position, s.held, s.log_id"
             ).format(serving=Identifier(serving, "checkpoints"), building=Identifier(building, "checkpoints"))
         ).fetchall()
@@ -297,8 +297,8 @@ def _switch_hot(connection: Connection, generation: int) -> None:
     with connection.transaction():
         connection.execute("SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '2s'")
         connection.execute(
-            "UPDATE checkpoints c SET generation = %s, log_id = l.log_id, epoch = l.epoch, position = 0, leaf_hash = NULL, "
-            "attempts = 0, single_until = 0, held = NULL, updated_at = now() FROM log l WHERE c.projection = %s",
+            "UPDATE checkpoints c SET generation = %s, log_id = l.log_id, epoch = l.epoch, attempts = 0, "
+            "single_until = 0, held = NULL, noted_at = 0, updated_at = now() FROM log l WHERE c.projection = %s",
             (generation, HOT),
         )
         connection.execute("DELETE FROM parked WHERE projection = %s", (HOT,))

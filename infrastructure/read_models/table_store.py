@@ -170,13 +170,14 @@ _OF_VALUES: Final = frozenset({"21", "22", "23", "44", "54"})
 
 def _require_place(expected: Sequence[Checkpoint], found: Sequence[Checkpoint]) -> None:
     """Equality, not order: a checkpoint further on means that somebody else applied this batch, one further back that the
-    database was restored under us. The generation tells that it was rebuilt, or its parked events replayed, meanwhile."""
+    database was restored under us. Another generation was built meanwhile; after a replay of parked events other streams are
+    parked."""
     places = {checkpoint.projection: checkpoint for checkpoint in found}
     for checkpoint in expected:
         place = places.get(checkpoint.projection)
         if (
             place is None
             or (place.position, place.identity) != (checkpoint.position, checkpoint.identity)
-            or place.generation != checkpoint.generation
+            or (place.generation, place.replays) != (checkpoint.generation, checkpoint.replays)
         ):
             raise Moved(checkpoint.projection)

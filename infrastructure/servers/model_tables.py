@@ -1,14 +1,13 @@
 """The tables of the read models, made from what each read model says of its own."""
 
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from typing import Any, Protocol
 
 import psycopg
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.servers.postgres import log_schema, models_schema
-from projections import HOT, TABLES, layouts
+from projections import CHECKPOINTS, HOT, TABLES, layouts
 
 Connection = psycopg.Connection[Any]
 
@@ -30,23 +29,21 @@ def create_model_tables(connection: Connection, schema: str, serving: str, model
 
     In the connection's open transaction; the connection's search path is as it was afterwards.
     """
-    checkpoints = files("projections.engine").joinpath("checkpoints.sql").read_text(encoding="utf-8")
     path = connection.execute("SELECT current_setting('search_path')").fetchone()
     connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(schema)))
     connection.execute(SQL("SET LOCAL search_path = {}").format(Identifier(schema)))
-    for ddl in (checkpoints, *(model.ddl for model in models)):
+    for ddl in (CHECKPOINTS, *(model.ddl for model in models)):
         connection.execute(ddl.encode())
     connection.execute("SELECT set_config('search_path', %s, true)", path)
     add_checkpoints(connection, schema, serving, [model.name for model in models])
 
 
 def add_checkpoints(connection: Connection, schema: str, serving: str, models: Iterable[str]) -> None:
-    """Checkpoints at 0 for these read models."""
-    statement = SQL("INSERT INTO {} (projection, layout, log_id, epoch) SELECT %s, %s, log_id, epoch FROM {}").format(
-        Identifier(schema, "checkpoints"), Identifier(serving, "log")
-    )
+    """Checkpoints at 0 for these read models; that in Redis keeps its place there."""
+    statement = SQL("INSERT INTO {} (projection, layout, position, log_id, epoch) SELECT %s, %s, %s, log_id, epoch FROM {}")
+    inserted = statement.format(Identifier(schema, "checkpoints"), Identifier(serving, "log"))
     for name in models:
-        connection.execute(statement, (name, layouts().get(name, "")))
+        connection.execute(inserted, (name, layouts().get(name, ""), None if name == HOT else 0))
 
 
 def create_if_empty(connection: Connection, log_name: str) -> None:

@@ -7,11 +7,12 @@ import msgspec
 from projections.engine.changes import LogIdentity
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """How far a projection has come, in which log, and how it fares there.
 
     `attempts` counts failed tries at the next event, `single_until` is the position up to which it goes event by event, `held`
-    says why it waits, `parked` names the streams whose events are set aside.
+    says why it waits, `parked` names the streams whose events are set aside. `generation` counts the builds of the whole read
+    model, `replays` how often events that had been set aside were applied later.
     """
 
     projection: str
@@ -23,6 +24,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     parked: frozenset[UUID] = frozenset()
     leaf_hash: bytes | None = None
     generation: int = 1
+    replays: int = 0
 
     @property
     def single(self) -> bool:

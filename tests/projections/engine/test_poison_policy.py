@@ -24,7 +24,7 @@ EVENTS = 6
 
 
 def at(position: int, name: str = "one", attempts: int = 0, single_until: int = 0) -> Checkpoint:
-    return Checkpoint(name, LOG, position, attempts, single_until)
+    return Checkpoint(projection=name, identity=LOG, position=position, attempts=attempts, single_until=single_until)
 
 
 class TestBeforeTrying:
