@@ -54,7 +54,7 @@ class Since(msgspec.Struct, frozen=True, gc=False):
     at: datetime
 
 
-class TaskDocument(msgspec.Struct, frozen=True, gc=False):
+class TaskDocument(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A task after its event `version`, which is the log's event `position`.
 
     Times are when things happened (imported history keeps its own). `started_at` is the first start, `completed_at` and
@@ -115,24 +115,24 @@ def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
     known_by = max(before.known_by, at)
     since = Since(record.position, known_by)
     return TaskDocument(
-        before.id,
-        before.workspace_id,
-        task,
-        record.version,
-        record.position,
-        before.created_at,
-        before.created_by,
-        before.created_position,
-        at,
-        record.principal_id,
-        _clock(before.clock, record),
-        known_by,
-        before.imported or known_by != record.recorded_at,
-        before.facets_since if document and facets_of(task) == facets_of(document.task) else since,
-        before.text_since if document and texts_of(task) == texts_of(document.task) else since,
-        started,
-        completed,
-        deleted,
+        id=before.id,
+        workspace_id=before.workspace_id,
+        task=task,
+        version=record.version,
+        position=record.position,
+        created_at=before.created_at,
+        created_by=before.created_by,
+        created_position=before.created_position,
+        happened_at=at,
+        updated_by=record.principal_id,
+        clock=_clock(before.clock, record),
+        known_by=known_by,
+        imported=before.imported or known_by != record.recorded_at,
+        facets_since=before.facets_since if document and facets_of(task) == facets_of(document.task) else since,
+        text_since=before.text_since if document and texts_of(task) == texts_of(document.task) else since,
+        started_at=started,
+        completed_at=completed,
+        deleted_at=deleted,
     )
 
 
@@ -140,21 +140,21 @@ def _nothing_yet(record: TaskRecord) -> TaskDocument:
     at = record.happened_at
     counted = min(at, record.recorded_at)
     return TaskDocument(
-        record.stream_id,
-        record.workspace_id,
-        _NO_TASK,
-        0,
-        0,
-        at,
-        record.principal_id,
-        record.position,
-        at,
-        record.principal_id,
-        Clock(counted, counted),
-        at,
-        False,
-        Since(record.position, at),
-        Since(record.position, at),
+        id=record.stream_id,
+        workspace_id=record.workspace_id,
+        task=_NO_TASK,
+        version=0,
+        position=0,
+        created_at=at,
+        created_by=record.principal_id,
+        created_position=record.position,
+        happened_at=at,
+        updated_by=record.principal_id,
+        clock=Clock(counted, counted),
+        known_by=at,
+        imported=False,
+        facets_since=Since(record.position, at),
+        text_since=Since(record.position, at),
     )
 
 

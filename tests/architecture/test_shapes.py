@@ -14,7 +14,7 @@ MOST_BY_PLACE = 6
 """Values that may be told by their places alone."""
 
 ROWS = {"ChainedRow": "a row of the log's table, made of the columns as they are read"}
-ELSEWHERE = {"Task", "CreateTask", "TaskDocument", "HistoryEntry", "ChangesEntry"}
+ELSEWHERE = {"Task", "CreateTask"}
 
 
 def value_types() -> Iterator[type]:
