@@ -71,6 +71,10 @@ def inherited(tree: ast.Module, known: dict[str, str]) -> Iterator[tuple[ast.Att
                 yield node, owners
 
 
+def is_of_oneself(node: ast.Attribute) -> bool:
+    return ast.unparse(node.value) in {"self", "cls", "super()"}
+
+
 def uses(file: str, text: str) -> list[Use]:
     """Every use of a name that a library keeps for itself."""
     tree = ast.parse(text, file)
@@ -79,7 +83,11 @@ def uses(file: str, text: str) -> list[Use]:
     own = declared(tree) | OF_NAMED_TUPLES
     everybody = frozenset(known.values())
     found = [Use(f"{file}:{line}", name, frozenset({package})) for line, name, package in taken if is_private(name)]
-    attributes = [(node, everybody) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr not in own]
+    attributes = [
+        (node, everybody)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr not in own and not is_of_oneself(node)
+    ]
     found += [
         Use(f"{file}:{node.lineno}", node.attr, owners)
         for node, owners in (*attributes, *inherited(tree, known))
