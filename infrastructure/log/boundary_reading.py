@@ -1,7 +1,7 @@
 """Boundaries as a process knows them: read from the log by their tag, and remembered within a bound of bytes."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from sys import getsizeof
 from typing import Any, Final, LiteralString, TypeVar
@@ -26,7 +26,7 @@ _LOOKED_AT: Final = 8
 # The event of each tag by its position, one at a time: joined in any other way the planner reads the whole log once a boundary
 # has some thousand events. The scheme comes with them from one snapshot, and by itself where there are none: tags of another
 # one would say of a boundary that nothing happened to it.
-_AFTER: LiteralString = (
+OF_BOUNDARY: LiteralString = (
     "SELECT l.tag_scheme, t.position, e.topic, e.schema_version, e.state "
     "FROM log l LEFT JOIN event_tags t ON t.tag = %s AND t.position > %s "
     "LEFT JOIN LATERAL (SELECT topic, schema_version, state FROM events WHERE notification_id = t.position LIMIT 1) e ON true "
@@ -42,22 +42,23 @@ async def read_boundary(connection: psycopg.AsyncConnection[Any], boundary: Boun
     Raises UnknownEventType and OtherTagScheme.
     """
     cursor = connection.cursor(binary=True)
-    await cursor.execute(_AFTER, (tag_id(boundary.tag), seen.at - 1), prepare=True)
+    await cursor.execute(OF_BOUNDARY, (tag_id(boundary.tag), seen.at - 1), prepare=True)
     rows = await cursor.fetchall()
-    scheme, first = rows[0][:2] if rows else (tags.TAG_SCHEME, None)
-    if scheme != tags.TAG_SCHEME:
-        raise OtherTagScheme
-    if first is None:
-        del rows[:]
-    if seen.at:
-        if first != seen.at:
-            return await read_boundary(connection, boundary, Seen(boundary.initial, 0))
-        del rows[0]
+    if seen.at and (not rows or rows[0][1] != seen.at):
+        return await read_boundary(connection, boundary, Seen(boundary.initial, 0))
+    return folded(boundary, seen, rows)
+
+
+def folded(boundary: Boundary[B], seen: Seen[B], rows: Iterable[Sequence[Any]]) -> Seen[B]:
+    """The boundary with rows of OF_BOUNDARY folded onto what was seen. Raises UnknownEventType and OtherTagScheme."""
     state, at = seen.state, seen.at
-    for _, position, topic, schema_version, stored in rows:
-        at = position
-        if stored is not None and not is_foreign(topic):
-            state = boundary.evolve(state, decode(topic, schema_version, stored))
+    for scheme, position, topic, schema_version, stored in rows:
+        if scheme != tags.TAG_SCHEME:
+            raise OtherTagScheme
+        if position is not None and position > seen.at:
+            at = position
+            if stored is not None and not is_foreign(topic):
+                state = boundary.evolve(state, decode(topic, schema_version, stored))
     return Seen(state, at)
 
 
