@@ -287,5 +287,5 @@ def test_two_processes_of_sixteen_writers_break_no_rule(database_url: str) -> No
 
 
 def test_control_without_its_conditions_every_rule_is_broken(database_url: str) -> None:
-    broken, _ = raced(database_url, 40, "unconditional")
+    broken, _ = raced(database_url, 150, "unconditional")
     assert all(broken.values()), broken

@@ -22,11 +22,12 @@ from domain.boundaries import Boundary
 from domain.task.events import TaskCreated
 from infrastructure.cli.backup import backup
 from infrastructure.cli.restore import restore
-from infrastructure.log import retagging
+from infrastructure.log import retagging, verify
 from infrastructure.log.append_function import OTHER_SCHEME
 from infrastructure.log.retagging import Retagged, retag
 from infrastructure.log.tags import OtherTagScheme
 from infrastructure.log.verify import Verification, verify_log
+from infrastructure.log.verify_derived import DerivedTables
 from infrastructure.servers.migrate import migrate
 from infrastructure.settings import ConfigurationError
 from tests.infrastructure.log.another_scheme import NEXT, take_next_scheme
@@ -223,18 +224,22 @@ class TestReadersOfTheOldTags:
         assert passed.count("retagging.before_another_try") == 1
         assert verified(filled).is_clean
 
-    def test_a_verification_keeps_the_tags_that_it_compares(self, filled: World) -> None:
+    def test_a_verification_keeps_the_tags_that_it_compares_from_its_snapshot_on(
+        self, filled: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         tried: list[bool] = []
 
-        def try_to_switch(*_: int) -> None:
+        def compare(connection: psycopg.Connection[Any]) -> DerivedTables:
             with log_connection(filled.database_url) as other:
                 try:
                     other.execute("BEGIN; LOCK TABLE event_tags IN ACCESS EXCLUSIVE MODE NOWAIT")
                 except psycopg.errors.LockNotAvailable:
                     tried.append(True)
+            return DerivedTables(connection)
 
+        monkeypatch.setattr(verify, "DerivedTables", compare)
         with release_before():
-            assert verify_log(filled.database_url, "main", try_to_switch).is_clean
+            assert verify_log(filled.database_url, "main").is_clean
         assert tried == [True]
 
 
