@@ -47,6 +47,9 @@ class Outcome(IntEnum):
     CONDITION_VIOLATED = 4
 
 
+# As numbers: a member of an enumeration is looked up each time that it is named.
+_APPENDED: Final = int(Outcome.APPENDED)
+_REPLAYED: Final = int(Outcome.REPLAYED)
 _REFUSALS: Final[dict[int, type[Exception]]] = {
     Outcome.CONFLICT: VersionConflict,
     Outcome.KEY_MISMATCH: IdempotencyMismatch,
@@ -127,20 +130,19 @@ def read_outcomes(appends: Sequence[Append], row: Sequence[Any]) -> list[Appende
     outcomes, first_positions, receipts, recorded, start, leaves, numbers = row
     answers: list[Appended | Exception] = []
     event = 0
-    for place, append in enumerate(appends):
-        outcome, receipt, first = outcomes[place], receipts[place] if receipts else None, first_positions[place]
+    for append, outcome, first in zip(appends, outcomes, first_positions, strict=True):
         count = len(append.events)
-        if outcome in _REFUSALS:
-            answers.append(_REFUSALS[outcome]())
-        elif receipt is not None:
-            # The JSON text that the log itself completed.
-            answers.append(appended_as(receipt, recorded, replayed=outcome == Outcome.REPLAYED))
-        else:
+        if outcome == _APPENDED:
             position = first + count - 1
             leaf = leaves[position - start - 1] if count else b""
             number = _last_number(numbers[event : event + count]) if numbers else None
+            # The text that the log keeps with a key is made of the same parts.
             body = completed(append.receipt_start, position, leaf, number)
             answers.append(Appended(position, recorded, body, False, leaf, number))
+        elif outcome == _REPLAYED:
+            answers.append(appended_as(receipts[len(answers)], recorded, replayed=True))
+        else:
+            answers.append(_REFUSALS[outcome]())
         event += count
     return answers
 

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 from psycopg.errors import UniqueViolation
@@ -78,6 +79,23 @@ class TestKeys:
         again = appended(append(log, an_append(idempotency=key("k")))[0])
         assert (original.position, original.replayed) == (1, False)
         assert (again.receipt, again.position, again.replayed) == (original.receipt, 1, True)
+
+    def test_what_is_kept_with_a_key_is_byte_for_byte_what_was_answered(self, log: Connection) -> None:
+        one, two, three, scope = streams(4)
+        numbered = msgspec.structs.replace(created(one), scope=scope)
+        asked = [
+            an_append(numbered, renamed(one, 2), idempotency=key("a number before the last event")),
+            an_append(created(two), idempotency=key("no number")),
+            an_append(idempotency=key("no event")),
+            msgspec.structs.replace(
+                an_append(created(three), idempotency=key("ä")), receipt_start='{"problem":{"título":"\\u0000 💥"}'
+            ),
+        ]
+        answered = [appended(answer).receipt for answer in append(log, *asked)]
+        again = [appended(answer) for answer in append(log, *asked)]
+        assert [answer.receipt for answer in again] == answered
+        assert all(answer.replayed for answer in again)
+        assert answered[0].startswith(f'{asked[0].receipt_start},"number":1,"hash":"'.encode())
 
     def test_a_conflict_does_not_use_up_its_key(self, log: Connection) -> None:
         (task,) = streams(1)

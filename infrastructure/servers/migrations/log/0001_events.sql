@@ -112,7 +112,8 @@ FROM events;
 -- which `taskmaster verify` uses.
 --
 -- "leaves" are the hashes of the events that were stored, in order, the first of them at position start + 1; "numbers" has an
--- element an event where any is numbered. A receipt is there for each append with a key, and for one found stored already.
+-- element an event where any is numbered. A receipt is there for each append that was found stored already; who appended can
+-- complete one as it is done here, from the position, the hash and the number.
 --
 -- Written for few PL/pgSQL expressions, none of them with a query inside: each costs some microseconds to set up once a
 -- transaction, which is what one single append waits for. Planned anew at every call, the queries over arrays cost a third more.
@@ -300,18 +301,14 @@ BEGIN
         END IF;
     END IF;
     IF keyed THEN
-        WITH completed AS (
-            SELECT r.ord, r.key, r.outcome, r.stored, CASE WHEN r.key IS NOT NULL AND r.outcome = 0 THEN
-                   r.receipt || coalesce(',"number":' || given[r.ord], '')
-                   || CASE WHEN r.events > 0 THEN ',"hash":"' || encode(leaves[r.first + r.events - 1 - start], 'hex') || '"' ELSE '' END
-                   || ',"position":' || (r.first + r.events - 1) || '}' END AS receipt
-            FROM unnest(a_key, outcomes, a_receipt, receipts, first_positions, a_events)
-                WITH ORDINALITY AS r(key, outcome, receipt, stored, first, events, ord)
-        ), written AS (
-            INSERT INTO idempotency (workspace_id, principal_id, key, request_hash, receipt, recorded_at)
-            SELECT a_workspace[c.ord], a_principal[c.ord], c.key, a_request_hash[c.ord], c.receipt, recorded
-            FROM completed c WHERE c.receipt IS NOT NULL
-        ) SELECT array_agg(coalesce(c.receipt, c.stored) ORDER BY c.ord) INTO receipts FROM completed c;
+        INSERT INTO idempotency (workspace_id, principal_id, key, request_hash, receipt, recorded_at)
+        SELECT a_workspace[r.ord], a_principal[r.ord], r.key, a_request_hash[r.ord],
+               r.receipt || coalesce(',"number":' || given[r.ord], '')
+               || CASE WHEN r.events > 0 THEN ',"hash":"' || encode(leaves[r.first + r.events - 1 - start], 'hex') || '"' ELSE '' END
+               || ',"position":' || (r.first + r.events - 1) || '}', recorded
+        FROM unnest(a_key, outcomes, a_receipt, first_positions, a_events)
+            WITH ORDINALITY AS r(key, outcome, receipt, first, events, ord)
+        WHERE r.key IS NOT NULL AND r.outcome = 0;
     END IF;
 END
 $$;
