@@ -8,7 +8,9 @@ What fails for a reason that passes (the log is away, the line is full) is not s
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, Generic
 from uuid import UUID
 
@@ -16,10 +18,12 @@ import msgspec
 from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
-from application.command_handler import Check, CommandContext, CommandHandler, IfMatch
+from application.command_handler import Asked, Check, CommandContext, CommandHandler, IfMatch
 from application.log import Append, EventStore, IdempotencyKey
 from application.receipts import EarlierRefusal, Receipt, refusal_start, replayed
+from application.together import MOST_TOGETHER, CommandsTogether
 from domain.aggregate import C, E, S
+from domain.errors import DomainError
 
 AT_ONCE: Final = 8
 """Commands of one batch that are under way together: enough to share a flush, few enough that what they cost between two turns
@@ -36,6 +40,9 @@ class Entry(msgspec.Struct, Generic[C], frozen=True):
     command: C
     if_match: IfMatch | None = None
     refusal: Exception | None = None
+
+
+_Numbered = tuple[int, Entry[C]]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -81,7 +88,7 @@ class BatchHandler(Generic[S, E, C]):
         self._has_company = has_company
 
     async def handle(self, entries: Sequence[Entry[C]], context: CommandContext, render: Render) -> BatchAnswer:
-        """Carry out those of one stream in order, those of different streams in any.
+        """Carry out those of one stream in order; those of different streams in order as well, as far as none is refused.
 
         Raises IdempotencyMismatch before anything is done, LogUnavailable or Overloaded if it cannot begin.
         """
@@ -136,27 +143,62 @@ class _Run(Generic[S, E, C]):
         self._outcomes: dict[int, Outcome] = {}
 
     async def carry_out(self, entries: Sequence[Entry[C]], settled: dict[int, Outcome]) -> dict[int, Outcome]:
-        lines: dict[UUID, list[tuple[int, Entry[C]]]] = {}
+        """Round by round the next command of each stream: as many together as a call takes, and by itself whatever is left."""
+        lines: dict[UUID, deque[_Numbered[C]]] = {}
         for number, entry in enumerate(entries):
             if number not in settled:
-                lines.setdefault(entry.stream_id, []).append((number, entry))
-        waiting = iter(lines.values())
-        await asyncio.gather(*(self._work(waiting) for _ in range(min(AT_ONCE, len(lines)))))
+                lines.setdefault(entry.stream_id, deque()).append((number, entry))
+        while lines:
+            following = [line.popleft() for line in lines.values()]
+            for start in range(0, len(following), MOST_TOGETHER):
+                await self._round(following[start : start + MOST_TOGETHER])
+            lines = {stream_id: line for stream_id, line in lines.items() if line}
         return self._outcomes
 
-    async def _work(self, lines: Iterator[list[tuple[int, Entry[C]]]]) -> None:
-        loop, workspace = asyncio.get_running_loop(), self._context.principal.workspace_id
-        for line in lines:
-            for number, entry in line:
-                began = loop.time()
-                self._outcomes[number] = await self._one(number, entry)
-                if self._has_company(workspace):
-                    await asyncio.sleep(min(REST * (loop.time() - began), MOST_REST_SECONDS))
+    async def _round(self, commands: Sequence[_Numbered[C]]) -> None:
+        if len(commands) > 1:
+            await self._together(commands)
+        waiting = iter([each for each in commands if each[0] not in self._outcomes])
+        await asyncio.gather(*(self._work(waiting) for _ in range(min(AT_ONCE, len(commands)))))
 
-    async def _one(self, number: int, entry: Entry[C]) -> Outcome:
+    async def _together(self, commands: Sequence[_Numbered[C]]) -> None:
+        asked: list[Asked[S, C]] = []
+        numbers: list[int] = []
+        for number, entry in commands:
+            if entry.refusal is None:
+                # A refusal is told by whoever handles it by itself.
+                with suppress(DomainError):
+                    asked.append(
+                        self._handler.asked(entry.command, entry.stream_id, self._context_of(number, entry), self._check)
+                    )
+                    numbers.append(number)
+        done = await CommandsTogether(self._handler, self._store).handle(asked, self._breathe)
+        for place, outcome in done.items():
+            number = numbers[place]
+            if isinstance(outcome, Receipt):
+                self._outcomes[number] = Outcome(outcome.position, outcome)
+            else:
+                self._outcomes[number] = await self._refused(outcome, asked[place].context)
+
+    async def _work(self, waiting: Iterator[_Numbered[C]]) -> None:
+        for number, entry in waiting:
+            began = asyncio.get_running_loop().time()
+            self._outcomes[number] = await self._one(number, entry)
+            await self._breathe(began)
+
+    async def _breathe(self, began: float) -> None:
+        if self._has_company(self._context.principal.workspace_id):
+            await asyncio.sleep(min(REST * (asyncio.get_running_loop().time() - began), MOST_REST_SECONDS))
+        else:
+            await asyncio.sleep(0)
+
+    def _context_of(self, number: int, entry: Entry[C]) -> CommandContext:
         key = self._context.idempotency
         own = _key_of(key, number) if key else None
-        context = replace(self._context, command_id=uuid7(), idempotency=own, if_match=entry.if_match)
+        return replace(self._context, command_id=uuid7(), idempotency=own, if_match=entry.if_match)
+
+    async def _one(self, number: int, entry: Entry[C]) -> Outcome:
+        context = self._context_of(number, entry)
         try:
             if entry.refusal is not None:
                 raise entry.refusal

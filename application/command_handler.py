@@ -26,7 +26,7 @@ from application.principal import Principal
 from application.receipts import Receipt, completed, receipt_start, replayed
 from application.turns import Held, NoTurn, Turns
 from domain.aggregate import Aggregate, C, E, S
-from domain.boundaries import Boundary, Seen
+from domain.boundaries import Boundary, Rule, Seen
 from domain.errors import DomainError
 from domain.tags import tags_of
 
@@ -132,8 +132,7 @@ class CommandHandler(Generic[S, E, C]):
         decided again on state read from the log. Raises DomainError, PreconditionFailed, IdempotencyMismatch,
         Contention or LogUnavailable.
         """
-        authorize(context.principal, command)
-        asked = _Asked(command, stream_id, context, check or self.check, type(command) in self.aggregate.creates)
+        asked = self.asked(command, stream_id, context, check)
         try:
             receipt = await self._handle(asked)
         except (DomainError, PreconditionFailed):
@@ -144,7 +143,17 @@ class CommandHandler(Generic[S, E, C]):
             receipt = earlier
         return replace(receipt, created=asked.creates) if receipt.replayed else receipt
 
-    async def _handle(self, asked: "_Asked[S, C]") -> Receipt:
+    def asked(self, command: C, stream_id: UUID, context: CommandContext, check: Check[S, C] | None = None) -> "Asked[S, C]":
+        """The command with everything that it is decided on beside the log. Raises Forbidden."""
+        authorize(context.principal, command)
+        return Asked(command, stream_id, context, check or self.check, type(command) in self.aggregate.creates)
+
+    @property
+    def turns(self) -> Turns:
+        """Shared by all handlers of a process and log."""
+        return self._turns
+
+    async def _handle(self, asked: "Asked[S, C]") -> Receipt:
         held = Held(self._turns, LONGEST_WAIT_FOR_TURN)
         try:
             await held.take(asked.stream_id)
@@ -163,13 +172,13 @@ class CommandHandler(Generic[S, E, C]):
             held.give_back()
         raise Contention
 
-    async def _decided_on_memory(self, asked: "_Asked[S, C]", held: Held) -> Receipt | None:
+    async def _decided_on_memory(self, asked: "Asked[S, C]", held: Held) -> Receipt | None:
         """The receipt if remembered state leads to events and the append proves it; a new stream needs none."""
         remembered = self._store.recall(asked.stream_id)
         if remembered is None and not asked.creates:
             return None
         try:
-            events = await self._decide(asked, remembered)
+            events = await self.decide(asked, remembered)
             if not events:
                 return None
             rested = await self._rest_on_boundaries(asked, remembered, events, held, fresh=False)
@@ -177,10 +186,10 @@ class CommandHandler(Generic[S, E, C]):
             return None
         return await self._append(asked, remembered, events, rested)
 
-    async def _decided_on_log(self, asked: "_Asked[S, C]", held: Held) -> Receipt:
+    async def _decided_on_log(self, asked: "Asked[S, C]", held: Held) -> Receipt:
         loaded = await self._store.load(self.aggregate, asked.stream_id)
         try:
-            events = await self._decide(asked, loaded)
+            events = await self.decide(asked, loaded)
             rested = await self._rest_on_boundaries(asked, loaded, events, held, fresh=True)
         except (DomainError, PreconditionFailed) as refusal:
             # What is somebody else's leaves no trace in a refusal, and a creation cannot tell whose the id is.
@@ -191,7 +200,7 @@ class CommandHandler(Generic[S, E, C]):
 
     async def _rest_on_boundaries(
         self,
-        asked: "_Asked[S, C]",
+        asked: "Asked[S, C]",
         loaded: Loaded[S] | None,
         events: tuple[E, ...],
         held: Held,
@@ -202,14 +211,10 @@ class CommandHandler(Generic[S, E, C]):
 
         The turns come first: what was remembered before the others had theirs is out of date by then.
         """
-        if not events:
-            return _NOTHING
-        workspace_id = asked.context.principal.workspace_id
-        state = loaded.state if loaded else None
-        rules = self.aggregate.rules(state, asked.command, asked.stream_id, workspace_id)
+        rules = self.rules(asked, loaded, events)
         if not rules:
             return _NOTHING
-        tags = tuple(frozenset(self._tags_of(event, asked.stream_id, workspace_id)) for event in events)
+        tags = self.tags(asked, events)
         changed = frozenset().union(*tags)
         await held.take_tags({rule.boundary.tag: rule.boundary.tag in changed for rule in rules})
         rested: list[tuple[Boundary[Any], Seen[Any]]] = []
@@ -225,7 +230,19 @@ class CommandHandler(Generic[S, E, C]):
             rested.append((rule.boundary, seen))
         return _Rested(tuple(rested), tags)
 
-    async def _decide(self, asked: "_Asked[S, C]", loaded: Loaded[Any] | None) -> tuple[E, ...]:
+    def rules(self, asked: "Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...]) -> tuple[Rule[Any], ...]:
+        """What the events of a decision require of boundaries: where there are none, nothing."""
+        state = loaded.state if loaded else None
+        workspace_id = asked.context.principal.workspace_id
+        return self.aggregate.rules(state, asked.command, asked.stream_id, workspace_id) if events else ()
+
+    def tags(self, asked: "Asked[S, C]", events: tuple[E, ...]) -> tuple[frozenset[str], ...]:
+        """The tags of each event."""
+        workspace_id = asked.context.principal.workspace_id
+        return tuple(frozenset(self._tags_of(event, asked.stream_id, workspace_id)) for event in events)
+
+    async def decide(self, asked: "Asked[S, C]", loaded: Loaded[Any] | None) -> tuple[E, ...]:
+        """The events that the command leads to on the stream as it is. Raises DomainError or PreconditionFailed."""
         if loaded is not None and not self._is_own(asked, loaded):
             raise self.aggregate.exists() if asked.creates else self.aggregate.missing()
         if loaded is None and not asked.creates:
@@ -237,11 +254,11 @@ class CommandHandler(Generic[S, E, C]):
         await asked.check(state, asked.command, context.principal)
         return self.aggregate.decide(state, asked.command, context.now)
 
-    def _is_own(self, asked: "_Asked[S, C]", loaded: Loaded[Any]) -> bool:
+    def _is_own(self, asked: "Asked[S, C]", loaded: Loaded[Any]) -> bool:
         """Whether the stream is of the principal's workspace and of the handler's kind."""
         return loaded.workspace_id == asked.context.principal.workspace_id and loaded.aggregate.name == self.aggregate.name
 
-    async def _require_unchanged(self, asked: "_Asked[S, C]", loaded: Loaded[S], if_match: IfMatch) -> None:
+    async def _require_unchanged(self, asked: "Asked[S, C]", loaded: Loaded[S], if_match: IfMatch) -> None:
         if loaded.version in if_match.versions:
             return
         # The newest that was seen has the fewest changes after it: what clashes with that one clashes with all.
@@ -254,40 +271,52 @@ class CommandHandler(Generic[S, E, C]):
             raise PreconditionFailed(loaded.version, clash)
 
     async def _append(
-        self, asked: "_Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], rested: "_Rested"
+        self, asked: "Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], rested: "_Rested"
     ) -> Receipt:
-        stream_id, context = asked.stream_id, asked.context
+        context = asked.context
+        if not events and not context.idempotency and loaded:
+            unchanged = completed(receipt_start(asked.stream_id, loaded.version), loaded.position)
+            return Receipt(
+                stream_id=asked.stream_id, version=loaded.version, position=loaded.position, body=unchanged, changed=False
+            )
+        conditions = tuple(Condition(boundary.tag, seen.at) for boundary, seen in rested.boundaries)
+        appended = await self._store.append(self.append_of(asked, loaded, events, conditions))
+        receipt = self.accepted(asked, loaded, events, appended)
+        if events and not appended.replayed:
+            self._advance(rested, events, appended.position)
+        return receipt
+
+    def append_of(
+        self, asked: "Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], conditions: tuple[Condition, ...]
+    ) -> Append:
+        """What a decision asks of the log."""
+        context, before = asked.context, loaded.version if loaded else 0
+        return Append(
+            workspace_id=context.principal.workspace_id,
+            principal_id=context.principal.principal_id,
+            command_id=context.command_id,
+            correlation_id=context.correlation_id,
+            causation_id=context.causation_id,
+            events=tuple(
+                NewEvent(asked.stream_id, before + number, event, context.effective_at, self.aggregate.scope(event))
+                for number, event in enumerate(events, 1)
+            ),
+            receipt_start=receipt_start(asked.stream_id, before + len(events)),
+            idempotency=context.idempotency,
+            conditions=conditions,
+        )
+
+    def accepted(self, asked: "Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], appended: Appended) -> Receipt:
+        """The receipt; the stream is remembered as it is now. Raises EarlierRefusal where the key brings one back."""
+        if appended.replayed and asked.context.idempotency:
+            return replayed(appended.receipt)
         before = loaded.version if loaded else 0
         version = before + len(events)
-        start = receipt_start(stream_id, version)
-        if not events and not context.idempotency and loaded:
-            unchanged = completed(start, loaded.position)
-            return Receipt(stream_id=stream_id, version=version, position=loaded.position, body=unchanged, changed=False)
-        principal = context.principal
-        appended = await self._store.append(
-            Append(
-                workspace_id=principal.workspace_id,
-                principal_id=principal.principal_id,
-                command_id=context.command_id,
-                correlation_id=context.correlation_id,
-                causation_id=context.causation_id,
-                events=tuple(
-                    NewEvent(stream_id, before + number, event, context.effective_at, self.aggregate.scope(event))
-                    for number, event in enumerate(events, 1)
-                ),
-                receipt_start=start,
-                idempotency=context.idempotency,
-                conditions=tuple(Condition(boundary.tag, seen.at) for boundary, seen in rested.boundaries),
-            )
-        )
-        if appended.replayed and context.idempotency:
-            return replayed(appended.receipt)
         # A replay answers with the time of the second sending, which is not when it happened.
         if events and not appended.replayed:
             self._remember(asked, loaded, events, version, appended)
-            self._advance(rested, events, appended.position)
         return Receipt(
-            stream_id=stream_id,
+            stream_id=asked.stream_id,
             version=version,
             position=appended.position,
             body=appended.receipt,
@@ -296,7 +325,7 @@ class CommandHandler(Generic[S, E, C]):
         )
 
     def _remember(
-        self, asked: "_Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], version: int, appended: Appended
+        self, asked: "Asked[S, C]", loaded: Loaded[S] | None, events: tuple[E, ...], version: int, appended: Appended
     ) -> None:
         aggregate, context = self.aggregate, asked.context
         state = loaded.state if loaded else None
@@ -324,8 +353,8 @@ class CommandHandler(Generic[S, E, C]):
         return replayed(stored.receipt) if stored else None
 
 
-class _Asked(msgspec.Struct, Generic[S, C], frozen=True, gc=False):
-    """One call of `handle`: what is asked of which stream, by whom, and whether it begins the stream."""
+class Asked(msgspec.Struct, Generic[S, C], frozen=True, gc=False):
+    """A command on its way: what is asked of which stream, by whom, and whether it begins the stream."""
 
     command: C
     stream_id: UUID

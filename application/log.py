@@ -141,3 +141,11 @@ class EventStore(Protocol):
 
     async def append(self, append: Append) -> Appended:
         """Store the append durably; raises VersionConflict, ConditionViolated, IdempotencyMismatch or LogUnavailable."""
+
+    async def append_chain(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+        """Store these durably in one transaction, in order, as far as it goes: an answer for each, in the place of an exception
+        that `append` would raise that exception. Each stands on a stream of its own.
+
+        Each was decided on what those before it lead to, so that their tags do not matter to its conditions. Where one is not
+        stored now, those behind it are violated as well, should any of them have a condition. Raises LogUnavailable.
+        """

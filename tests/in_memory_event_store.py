@@ -112,6 +112,29 @@ class InMemoryEventStore:
             self._receipts[owner] = (append.idempotency.request_hash, appended)
         return appended
 
+    async def append_chain(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+        """See `EventStore.append_chain`; never LogUnavailable."""
+        head, own, answers = len(self.events), set[str](), list[Appended | Exception]()
+        rests = any(append.conditions for append in appends)
+        for append in appends:
+            broken = rests and any(isinstance(each, Exception) or each.replayed for each in answers)
+            others = [each for each in append.conditions if each.tag not in own]
+            # What the chain itself has appended does not matter: of those tags the last event before it counts.
+            broken = broken or any(each.at != self._last(each.tag, head) for each in append.conditions if each.tag in own)
+            try:
+                if broken:
+                    answers.append(self._stored_before(append, ConditionViolated()))
+                    continue
+                answers.append(await self.append(msgspec.structs.replace(append, conditions=tuple(others))))
+            except (ConditionViolated, VersionConflict, IdempotencyMismatch) as refusal:
+                answers.append(refusal)
+                continue
+            own.update(*(tags.tags_of(new.event, new.stream_id, append.workspace_id) for new in append.events))
+        return answers
+
+    def _last(self, tag: str, until: int) -> int:
+        return max((record.position for record in self._tagged.get(tag, ()) if record.position <= until), default=0)
+
     def recall_boundary(self, boundary: Boundary[B]) -> Seen[B] | None:
         """See `EventStore.recall_boundary`."""
         return self._boundaries.get(boundary.tag)

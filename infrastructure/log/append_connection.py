@@ -10,6 +10,7 @@ import psycopg
 
 from application.log import Append
 from infrastructure.log.append_function import append_parameters, append_statement, other_scheme
+from infrastructure.log.binary_arrays import int4_array
 from infrastructure.processes.failpoints import failpoint
 
 Connect = Callable[[], Awaitable["psycopg.AsyncConnection[Any]"]]
@@ -25,6 +26,7 @@ class AppendConnection:
         self._connect = connect
         # As bytes, for psycopg remembers what it made of those.
         self._statement = append_statement(schema).as_bytes()
+        self._statement_with_chains = append_statement(schema, chains=True).as_bytes()
         self._on_reconnect = on_reconnect
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._cursor: psycopg.AsyncCursor[Any]
@@ -44,13 +46,16 @@ class AppendConnection:
         if self._connection:
             await self._connection.close()
 
-    async def call(self, appends: Sequence[Append], seconds: float) -> Any:
+    async def call(self, appends: Sequence[Append], seconds: float, follows: Sequence[int] = ()) -> Any:
         """The function's row for `appends`; raises psycopg's errors or OSError where it cannot be had, and OtherTagScheme.
 
+        Those with the numbers `follows`, from 1, follow the one before them.
         Hangs up on a server that stays silent for so many seconds. Cancelling instead would ask that same server to cancel, and
         wait for its answer.
         """
-        parameters = append_parameters(appends)
+        statement, parameters = self._statement, append_parameters(appends)
+        if follows:
+            statement, parameters = self._statement_with_chains, (*parameters, int4_array(follows))
         connection = self._connection
         if connection is None or connection.closed or connection.broken:
             await asyncio.wait_for(self.open(), seconds)
@@ -62,7 +67,7 @@ class AppendConnection:
         timer = asyncio.get_running_loop().call_later(seconds, wire.shutdown, socket.SHUT_RDWR)
         try:
             failpoint("append.in_flight")
-            await self._cursor.execute(self._statement, parameters, prepare=True)
+            await self._cursor.execute(statement, parameters, prepare=True)
             failpoint("append.after_commit")
             return await self._cursor.fetchone()
         except psycopg.DatabaseError as error:

@@ -31,7 +31,7 @@ _CALL: LiteralString = (
     f"SELECT {RESULTS} FROM {{schema}}.append_events("
     "%b::int[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::text[], "
     "%b::int[], %b::uuid[], %b::bigint[], %b::timestamptz[], %b::int[], %b::text[], %b::bytea[], %b::uuid[], "
-    "%b::int[], %b::uuid[], %b::int[], %b::uuid[], %b::bigint[], %b::int)"
+    "%b::int[], %b::uuid[], %b::int[], %b::uuid[], %b::bigint[], %b::int{chains})"
 )
 OTHER_SCHEME: Final = "TM001"
 """The SQLSTATE with which the log refuses tags that were derived by another scheme than its own."""
@@ -57,9 +57,10 @@ _REFUSALS: Final[dict[int, type[Exception]]] = {
 }
 
 
-def append_statement(schema: str) -> Composed:
-    """The call for the log in `schema`; parameters come from `append_parameters`."""
-    return SQL(_CALL).format(schema=Identifier(schema))
+def append_statement(schema: str, *, chains: bool = False) -> Composed:
+    """The call for the log in `schema`; parameters come from `append_parameters`; with `chains` behind them
+    an array of the numbers, from 1, of those appends that follow the one before them."""
+    return SQL(_CALL).format(schema=Identifier(schema), chains=SQL(", %b::int[]" if chains else ""))
 
 
 def append_parameters(appends: Sequence[Append]) -> tuple[Array | int, ...]:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 
-from application.log import Append, Appended, LogUnavailable
+from application.log import Append, Appended, ConditionViolated, IdempotencyMismatch, LogUnavailable, VersionConflict
 from infrastructure.log.append_connection import AppendConnection, Connect
 from infrastructure.log.append_function import read_outcomes
 from infrastructure.log.fair_queue import ENOUGH_FOR_A_CALL, FairQueue, QueueBounds, Waiting
@@ -75,6 +75,22 @@ class GroupCommitAppender:
         self._something_waits.set()
         return await answer
 
+    async def append_chain(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+        """See `EventStore.append_chain`."""
+        first, *others = appends
+        if not others:
+            try:
+                return [await self.append(first)]
+            except (VersionConflict, ConditionViolated, IdempotencyMismatch) as refusal:
+                return [refusal]
+        if self._stopping:
+            raise LogUnavailable("the log is being closed")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Appended | Exception]] = loop.create_future()
+        self._waiting.add(Waiting(first, answer, loop.time() + DEADLINE_SECONDS, others))
+        self._something_waits.set()
+        return await answer
+
     def has_company(self, workspace_id: UUID) -> bool:
         """Whether another workspace has appended within the last quarter of a second."""
         now = asyncio.get_running_loop().time()
@@ -108,25 +124,28 @@ class GroupCommitAppender:
     async def _commit(self, batch: list[Waiting]) -> None:
         try:
             answers = await self._send_until_answered(batch)
-        except LogUnavailable as error:
-            answers = [error] * len(batch)
-        except OtherTagScheme as error:
-            if not self._is_left_behind:
-                logger.error("another release has taken the log over: this process appends nothing any more")
-            self._is_left_behind = True
-            answers = [error] * len(batch)
-        except Exception as error:
-            # Whatever it is: callers wait for an answer, and others come after them.
-            if len(batch) > 1:
-                # One append that cannot be encoded or is refused outright must not take the others with it.
-                for waiting in batch:
-                    await self._commit([waiting])
-                return
-            logger.exception("the log refused an append")
-            answers = [error]
+        except Exception as error:  # noqa: BLE001 - callers wait for an answer, and others come after them
+            await self._give_up(batch, error)
+            return
         _hand_out(batch, answers)
         failpoint("append.before_wake_up")
         self._announce(max((a.position for a in answers if isinstance(a, Appended)), default=0))
+
+    async def _give_up(self, batch: list[Waiting], error: Exception) -> None:
+        """The error is the answer of all; whatever it is of one that is encoded or refused outright, of that one alone."""
+        if isinstance(error, OtherTagScheme):
+            if not self._is_left_behind:
+                logger.error("another release has taken the log over: this process appends nothing any more")
+            self._is_left_behind = True
+        elif not isinstance(error, LogUnavailable):
+            if len(batch) > 1:
+                for waiting in batch:
+                    await self._commit([waiting])
+                return
+            logger.error("the log refused an append", exc_info=error)
+        for waiting in batch:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
 
     def _announce(self, newest: int) -> None:
         try:
@@ -145,11 +164,11 @@ class GroupCommitAppender:
         """
         loop = asyncio.get_running_loop()
         deadline = min(waiting.deadline for waiting in batch)
-        appends = [waiting.append for waiting in batch]
+        appends, follows = _in_order(batch)
         pause = 0.02
         while True:
             try:
-                outcomes = read_outcomes(appends, await self._connection.call(appends, DEADLINE_SECONDS))
+                outcomes = read_outcomes(appends, await self._connection.call(appends, DEADLINE_SECONDS, follows))
                 self._is_reachable = True
                 return outcomes
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
@@ -161,11 +180,29 @@ class GroupCommitAppender:
                 pause = min(pause * 2, 0.5)
 
 
+def _in_order(batch: list[Waiting]) -> tuple[list[Append], list[int]]:
+    """All appends of a call, and the numbers of those that follow the one before them: of chains that rest on boundaries."""
+    appends: list[Append] = []
+    follows: list[int] = []
+    for waiting in batch:
+        appends.append(waiting.append)
+        if waiting.chain:
+            if waiting.append.conditions or any(each.conditions for each in waiting.chain):
+                follows.extend(range(len(appends) + 1, len(appends) + len(waiting.chain) + 1))
+            appends.extend(waiting.chain)
+    return appends, follows
+
+
 def _hand_out(batch: list[Waiting], answers: Sequence[Appended | Exception]) -> None:
-    for waiting, answer in zip(batch, answers, strict=True):
+    place = 0
+    for waiting in batch:
+        answer, chained = answers[place], len(waiting.chain)
+        place += 1 + chained
         if waiting.answer.done():
             continue
-        if isinstance(answer, Appended):
+        if chained:
+            waiting.answer.set_result(answers[place - 1 - chained : place])
+        elif isinstance(answer, Appended):
             waiting.answer.set_result(answer)
         else:
             waiting.answer.set_exception(answer)

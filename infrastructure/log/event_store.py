@@ -95,6 +95,10 @@ class PostgresEventStore:
         """See `EventStore.append`."""
         return await self._appender.append(append)
 
+    async def append_chain(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+        """See `EventStore.append_chain`."""
+        return await self._appender.append_chain(appends)
+
     def has_company(self, workspace_id: UUID) -> bool:
         """See `GroupCommitAppender.has_company`."""
         return self._appender.has_company(workspace_id)

@@ -6,13 +6,13 @@ so that a workspace with a thousand waiting appends delays one with a single app
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
 
-from application.log import Append, Appended, NewEvent
+from application.log import Append, NewEvent
 from infrastructure.unavailable import Overloaded
 
 QUANTUM_EVENTS: Final = 16
@@ -32,16 +32,20 @@ class QueueBounds(Struct, frozen=True):
 
 
 class Waiting:
-    """An append, where its answer is to go, and until when it may wait (the loop's time)."""
+    """An append, where its answer is to go, and until when it may wait (the loop's time). `chain` follows it in its call."""
 
-    __slots__ = ("answer", "append", "bytes", "deadline", "events")
+    __slots__ = ("answer", "append", "bytes", "chain", "deadline", "events")
 
-    def __init__(self, append: Append, answer: "asyncio.Future[Appended]", deadline: float) -> None:
+    def __init__(self, append: Append, answer: "asyncio.Future[Any]", deadline: float, chain: Sequence[Append] = ()) -> None:
         self.append = append
         self.answer = answer
         self.deadline = deadline
+        self.chain = chain
         self.events = max(1, len(append.events))
         self.bytes = sum(map(_text_bytes, append.events))
+        for each in chain:
+            self.events += max(1, len(each.events))
+            self.bytes += sum(map(_text_bytes, each.events))
 
 
 class _Line:
@@ -119,7 +123,7 @@ class FairQueue:
             if call.room <= 0 or line.sent >= MOST_EVENTS_OF_ONE_LINE:
                 return False
             waiting = line.waiting.popleft()
-            if call.admits(waiting.append):
+            if call.admits(waiting):
                 call.add(waiting)
                 line.credit -= waiting.events
                 line.sent += waiting.events
@@ -151,11 +155,16 @@ class _Call:
         self.room = MOST_EVENTS_A_CALL
         self._marks: set[object] = set()
 
-    def admits(self, append: Append) -> bool:
+    def admits(self, waiting: Waiting) -> bool:
         """Whether neither a stream nor the key stands in it. What is held back holds back what comes after it as well."""
+        append = waiting.append
         marks: set[object] = {new.stream_id for new in append.events}
         if append.idempotency:
             marks.add((append.principal_id, append.idempotency.key))
+        for each in waiting.chain:
+            marks.update(new.stream_id for new in each.events)
+            if each.idempotency:
+                marks.add((each.principal_id, each.idempotency.key))
         is_free = self._marks.isdisjoint(marks)
         self._marks |= marks
         return is_free

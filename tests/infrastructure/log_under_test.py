@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 from application.log import Append, Appended, Condition, IdempotencyKey, NewEvent
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.log.binary_arrays import int4_array
 from infrastructure.log.event_store import Memory, PostgresEventStore
 from infrastructure.log.hash_chain import COLUMNS, ChainedRow
 from infrastructure.log.library_recorder import LogRecorder
@@ -67,10 +68,18 @@ def an_append(
     )
 
 
-def append(connection: psycopg.Connection[Any], *appends: Append, schema: str = SCHEMA) -> list[Appended | Exception]:
-    """Send all in one call of the function, in the transaction that the connection is in."""
+def append(
+    connection: psycopg.Connection[Any], *appends: Append, schema: str = SCHEMA, follows: Sequence[int] = ()
+) -> list[Appended | Exception]:
+    """Send all in one call of the function, in the transaction that the connection is in.
+
+    Those with the numbers `follows`, from 1, follow the one before them.
+    """
     cursor = connection.cursor(binary=True)
-    cursor.execute(append_statement(schema), append_parameters(appends))
+    if follows:
+        cursor.execute(append_statement(schema, chains=True), (*append_parameters(appends), int4_array(follows)))
+    else:
+        cursor.execute(append_statement(schema), append_parameters(appends))
     row = cursor.fetchone()
     assert row is not None
     return read_outcomes(appends, row)

@@ -150,6 +150,70 @@ class TestConditions:
         assert kinds(append(log, nothing, an_append(created(uuid4())))) == [ConditionViolated, Appended]
 
 
+def after(*tags: str, at: int = 0, on: str = "a", **more: Any) -> Append:
+    """An append of a new stream with these tags that rests on the boundary `on`."""
+    return an_append(tagged(*tags), conditions=[Condition(on, at)], **more)
+
+
+class TestChains:
+    """Appends that were decided one after the other, each on what those before it lead to, in one call."""
+
+    def test_each_may_change_what_all_of_them_rest_on(self, log: Connection) -> None:
+        append(log, an_append(tagged("a")))
+        answers = append(log, *(after("a", at=1) for _ in range(4)), follows=[2, 3, 4])
+        assert kinds(answers) == [Appended] * 4
+        assert kept(log) == [("a", position) for position in range(1, 6)]
+
+    def test_control_without_following_only_the_first_may(self, log: Connection) -> None:
+        assert kinds(append(log, after("a"), after("a"), after("a"))) == [Appended, ConditionViolated, ConditionViolated]
+
+    def test_what_others_appended_before_the_call_refuses_all(self, log: Connection) -> None:
+        append(log, an_append(tagged("a")))
+        assert kinds(append(log, after("a"), after("b"), follows=[2])) == [ConditionViolated] * 2
+        assert kept(log) == [("a", 1)]
+
+    def test_one_that_is_refused_takes_those_behind_it_along_and_none_before_it(self, log: Connection) -> None:
+        taken = created(uuid4())
+        append(log, an_append(taken))
+        clash = an_append(NewEvent(taken.stream_id, 1, taken.event), conditions=[Condition("a", 0)])
+        answers = append(log, after("a"), clash, after("a"), an_append(tagged("b")), follows=[2, 3, 4])
+        assert kinds(answers) == [Appended, VersionConflict, ConditionViolated, ConditionViolated]
+        assert kept(log) == [("a", 2)]
+
+    def test_one_whose_key_brings_back_an_answer_takes_those_behind_it_along(self, log: Connection) -> None:
+        append(log, an_append(tagged("c"), idempotency=key("k")))
+        answers = append(log, after("a"), after("a", idempotency=key("k")), after("a"), follows=[2, 3])
+        assert kinds(answers) == [Appended, Appended, ConditionViolated]
+        assert [answer.replayed for answer in answers if isinstance(answer, Appended)] == [False, True]
+
+    def test_sent_again_it_is_recognised_whole(self, log: Connection) -> None:
+        chain = [after("a"), after("a", "b"), after("b", on="b"), after("a", idempotency=key("k"))]
+        first = [appended(answer) for answer in append(log, *chain, follows=[2, 3, 4])]
+        append(log, an_append(tagged("a", "b")))
+        again = [appended(answer) for answer in append(log, *chain, follows=[2, 3, 4])]
+        assert [(each.position, each.receipt, each.replayed) for each in again] == [
+            (each.position, each.receipt, True) for each in first
+        ]
+        assert len(stored(log)) == 5
+
+    def test_it_is_refused_by_what_stands_before_it_in_the_call(self, log: Connection) -> None:
+        answers = append(log, an_append(tagged("a")), after("b", on="b"), after("b"), after("b", on="b"), follows=[3, 4])
+        assert kinds(answers) == [Appended, Appended, ConditionViolated, ConditionViolated]
+
+    def test_and_refuses_what_stands_behind_it(self, log: Connection) -> None:
+        answers = append(
+            log, after("a"), after("b"), after("c", on="b"), after("c", on="c"), after("c", on="c"), follows=[2, 5]
+        )
+        assert kinds(answers) == [Appended, Appended, ConditionViolated, Appended, Appended]
+
+    def test_without_any_condition_in_the_call_each_stands_for_itself(self, log: Connection) -> None:
+        taken = created(uuid4())
+        append(log, an_append(taken))
+        clash = an_append(NewEvent(taken.stream_id, 1, taken.event))
+        answers = append(log, clash, an_append(tagged("a")), follows=[2])
+        assert kinds(answers) == [VersionConflict, Appended]
+
+
 class TestNumbers:
     def test_each_scope_counts_from_1_across_calls(self, log: Connection) -> None:
         one, two = uuid4(), uuid4()

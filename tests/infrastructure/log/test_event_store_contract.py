@@ -7,7 +7,16 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from application.log import Append, Appended, Condition, EventStore, IdempotencyMismatch, NewEvent, VersionConflict
+from application.log import (
+    Append,
+    Appended,
+    Condition,
+    ConditionViolated,
+    EventStore,
+    IdempotencyMismatch,
+    NewEvent,
+    VersionConflict,
+)
 from domain.boundaries import Boundary, Seen
 from domain.task.aggregate import TASK
 from domain.task.events import TaskCreated, TaskPrioritySet, TaskRenamed
@@ -248,3 +257,60 @@ class TestReceiptsByKey:
         assert await store.head() == 0
         await store.append(an_append(*(created(task) for task in streams(3))))
         assert await store.head() == 3
+
+
+@pytest.mark.usefixtures("_tagged_by_label")
+class TestChain:
+    """Appends that were decided one after the other, each on what those before it lead to."""
+
+    async def test_each_may_change_what_they_rest_on_and_has_its_own_answer(self, store: EventStore) -> None:
+        await store.append(an_append(labelled("one", "a")))
+        chain = [an_append(labelled(title, "a"), conditions=[Condition("a", 1)]) for title in ("two", "three", "four")]
+        answers = await store.append_chain(chain)
+        assert [answer.position for answer in answers if isinstance(answer, Appended)] == [2, 3, 4]
+        for append, answer in zip(chain, answers, strict=True):
+            assert isinstance(answer, Appended)
+            assert answer.receipt.decode().startswith(append.receipt_start)
+        assert (await store.load_boundary(TITLES, None)).state == ("one", "two", "three", "four")
+
+    async def test_one_that_is_refused_takes_those_behind_it_along(self, store: EventStore) -> None:
+        taken = labelled("taken")
+        await store.append(an_append(taken))
+        clash = an_append(taken, conditions=[Condition("a", 0)])
+        answers = await store.append_chain([an_append(labelled("one", "a")), clash, an_append(labelled("two"))])
+        assert [type(answer) for answer in answers] == [Appended, VersionConflict, ConditionViolated]
+        assert await store.head() == 2
+
+    async def test_where_nobody_rests_on_a_boundary_each_stands_for_itself(self, store: EventStore) -> None:
+        taken = labelled("taken")
+        await store.append(an_append(taken))
+        answers = await store.append_chain([an_append(taken), an_append(labelled("one")), an_append(labelled("two"))])
+        assert [type(answer) for answer in answers] == [VersionConflict, Appended, Appended]
+
+    async def test_what_others_did_meanwhile_refuses_it_whole(self, store: EventStore) -> None:
+        await store.append(an_append(labelled("one", "a")))
+        chain = [an_append(labelled(title, "a"), conditions=[Condition("a", 0)]) for title in ("two", "three")]
+        assert [type(answer) for answer in await store.append_chain(chain)] == [ConditionViolated] * 2
+        assert [type(answer) for answer in await store.append_chain(chain[:1])] == [ConditionViolated]
+        assert await store.head() == 1
+
+    async def test_sent_again_it_is_recognised(self, store: EventStore) -> None:
+        chain = [an_append(labelled(title, "a"), conditions=[Condition("a", 0)]) for title in ("one", "two", "three")]
+        first, again = await store.append_chain(chain), await store.append_chain(chain)
+        assert [(each.receipt, each.replayed) for each in again if isinstance(each, Appended)] == [
+            (each.receipt, True) for each in first if isinstance(each, Appended)
+        ]
+        assert await store.head() == 3
+
+    async def test_beside_others_everybody_gets_his_own_answer(self, store: EventStore) -> None:
+        chains = [[an_append(labelled("chained")) for _ in range(length)] for length in (3, 1, 4)]
+        singles = [an_append(labelled("single")) for _ in range(5)]
+        chained, alone = await asyncio.gather(
+            asyncio.gather(*map(store.append_chain, chains)), asyncio.gather(*map(store.append, singles))
+        )
+        asked = [*(each for chain in chains for each in chain), *singles]
+        answers = [*(each for answers in chained for each in answers), *alone]
+        for append, answer in zip(asked, answers, strict=True):
+            assert isinstance(answer, Appended)
+            assert answer.receipt.decode().startswith(append.receipt_start)
+        assert sorted(answer.position for answer in answers if isinstance(answer, Appended)) == list(range(1, 14))

@@ -103,6 +103,10 @@ FROM events;
 -- those of the appends before it in the call do. "scheme" is the version of the derivation by which the caller made its tags;
 -- where that is not the log's, the whole call is refused.
 --
+-- "follows" are the numbers of those appends that were decided on what the append before them in the call leads to; where no append
+-- of the call has a condition they do not matter. Together with that one they are a chain: its own tags do not matter to its
+-- conditions, and where one of them is not appended now, whatever the reason, those behind it are refused as well.
+--
 -- The lock is what makes positions true: they are given in the order of commits, so a reader who has seen position n
 -- never finds a new event at or below n later. It is taken here, on the server, so no client round trip is spent under it.
 -- Conditions are looked at and numbers are given under it as well.
@@ -123,7 +127,7 @@ CREATE FUNCTION append_events(
     a_causation uuid[], a_authority bigint[], a_key text[], a_request_hash bytea[], a_receipt text[],
     e_append integer[], e_stream uuid[], e_version bigint[], e_effective timestamptz[], e_schema integer[], e_topic text[],
     e_state bytea[], e_scope uuid[],
-    t_event integer[], t_tag uuid[], c_append integer[], c_tag uuid[], c_at bigint[], scheme integer,
+    t_event integer[], t_tag uuid[], c_append integer[], c_tag uuid[], c_at bigint[], scheme integer, follows integer[] DEFAULT '{}',
     OUT outcomes integer[], OUT first_positions bigint[], OUT receipts text[], OUT recorded timestamptz,
     OUT start bigint, OUT leaves bytea[], OUT numbers bigint[]
 )
@@ -147,6 +151,7 @@ DECLARE
     violated integer[];
     rivals integer[];
     taken uuid[] := '{}';
+    chained uuid[] := '{}';
     scopes uuid[];
     newest bigint[];
     before bigint[];
@@ -215,9 +220,15 @@ BEGIN
             CONTINUE;
         END IF;
         first_positions[a] := head + 1;
-        refused := CASE WHEN conditional AND a = ANY (violated) THEN 4 END;
-        IF rivals IS NOT NULL AND a = ANY (rivals) AND refused IS NULL THEN
-            SELECT 4 INTO refused FROM unnest(c_append, c_tag) AS c(append, tag) WHERE c.append = a AND c.tag = ANY (taken) LIMIT 1;
+        refused := CASE WHEN conditional AND (a = ANY (violated) OR a = ANY (follows) AND outcomes[a - 1] <> 0) THEN 4 END;
+        IF rivals IS NOT NULL THEN
+            IF a <> ALL (follows) THEN
+                taken := taken || chained;
+                chained := '{}';
+            END IF;
+            IF a = ANY (rivals) AND refused IS NULL THEN
+                SELECT 4 INTO refused FROM unnest(c_append, c_tag) AS c(append, tag) WHERE c.append = a AND c.tag = ANY (taken) LIMIT 1;
+            END IF;
         END IF;
         IF numbered THEN
             before := newest;
@@ -283,7 +294,7 @@ BEGIN
                 first_positions[a] := NULL;
             END IF;
         ELSIF rivals IS NOT NULL THEN
-            SELECT taken || coalesce(array_agg(t.tag), '{}') INTO taken
+            SELECT chained || coalesce(array_agg(t.tag), '{}') INTO chained
             FROM unnest(t_event, t_tag) AS t(event, tag) WHERE e_append[t.event] = a;
         END IF;
     END LOOP;
