@@ -31,7 +31,8 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
 
     - `name`: the first word of the wire tags of its events, by which a stream is known to be of this kind.
     - `decide(state, command, now)`: the events that the command leads to, or a DomainError; None is the state of no stream.
-    - `evolve(state, event)`: the state after the event; never raises. An erased one changes nothing, and begins a blank state.
+    - `evolve(state, event)`: the state after the event; never raises. Of an erased one what its type alone says still counts,
+      and what it set is empty or as it was.
     - `creates`: the commands that begin a stream. `missing` and `exists` make the refusals of a stream that is not there and
       of one that is: always in the same words, so that nobody learns from them whose it is.
     - `touched` by kind of event, and `command_fields`: the fields that it changes or means to change; `fields` are all of them.

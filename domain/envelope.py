@@ -10,7 +10,10 @@ E = TypeVar("E")
 
 
 class Erased(msgspec.Struct, frozen=True, gc=False):
-    """In the place of a payload that was erased. Its type is all that is known of it, so folding passes over it."""
+    """In the place of a payload that was erased: its type and what its envelope says are all that is left of it.
+
+    That it happened still counts, so each aggregate tells what its type alone says; what its payload said is unknown.
+    """
 
     topic: str
 

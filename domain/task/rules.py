@@ -37,6 +37,7 @@ from domain.task.commands import (
     TaskCommand,
     UnassignTask,
 )
+from domain.task.erased import known
 from domain.task.events import (
     TaskActivityLogged,
     TaskAssigned,
@@ -281,9 +282,10 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as on
 ) -> Task:
     """The task after the event. Total: any event is folded into any state, whatever rules once allowed it.
 
-    An erased one changes nothing.
+    Of an erased one what is left of it, see `known`.
     """
     task = _BLANK if state is None else state
+    event = known(event)
     match event:
         case TaskCreated():
             return Task(
@@ -324,7 +326,7 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as on
             return replace(task, deleted=True)
         case TaskRestored():
             return replace(task, deleted=False)
-        case TaskActivityLogged() | Erased():
+        case TaskActivityLogged():
             return task
         case _:
             assert_never(event)

@@ -24,7 +24,8 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `recorded_at` is when the log took it, `effective_at` (imported history only) when it really happened. `attributes` is
     what else an imported history knew of the step, by name. `ordinal` counts the events of the workspace, 1, 2, 3, … without
-    gaps: whoever has entries 1 to n has been left out of nothing.
+    gaps: whoever has entries 1 to n has been left out of nothing. Where `erased`, what the event said is gone; that it happened
+    stays.
     """
 
     position: int
@@ -41,6 +42,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     causation_id: UUID | None
     hash: str
     changes: tuple[FieldChange, ...]
+    erased: bool
     ordinal: int
 
 
@@ -72,6 +74,7 @@ def plain_entry(record: RecordedEvent[Any], ordinal: int) -> HistoryEntry:
         causation_id=record.causation_id,
         hash=record.hash.hex(),
         changes=(),
+        erased=isinstance(record.event, Erased),
         ordinal=ordinal,
     )
 

@@ -52,7 +52,7 @@ class Feed:
 
     name: Final = "feed"
     tables: Final = ("feed",)
-    layout: Final = 1
+    layout: Final = 2
     ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
 
     def __init__(self, documents: Mapping[str, Documents[Any]]) -> None:

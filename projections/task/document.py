@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from domain.envelope import RecordedEvent
+from domain.task.erased import known
 from domain.task.events import (
     TaskCancelled,
     TaskCompleted,
@@ -97,7 +98,7 @@ def document_size(document: TaskDocument) -> int:
 def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
     """The document after `record`. Never raises."""
     at = record.happened_at
-    event = record.event
+    event = known(record.event)
     kind = type(event)
     before = document or _nothing_yet(record)
     started, completed, deleted = before.started_at, before.completed_at, before.deleted_at
@@ -166,7 +167,7 @@ def _clock(before: Clock, record: TaskRecord) -> Clock:
     if record.effective_at is not None and record.effective_at < counted:
         counted = record.effective_at
     counted = max(counted, before.latest)
-    kind = type(record.event)
+    kind = type(known(record.event))
     started, completed, underway = before.started, before.completed, before.underway
     if kind is TaskStarted:
         started, underway = started or counted, True

@@ -33,7 +33,7 @@ class TaskDetail(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A task in full. `version` is its own count of events, `position` the place of its newest event in the log.
 
     Times are when things happened; `started_at` is the first start, `completed_at` and `deleted_at` hold while the task is
-    completed or deleted.
+    completed or deleted. A title that was erased is the empty text, which nobody can write.
     """
 
     id: UUID

@@ -60,7 +60,7 @@ def test_a_byte_that_wandered_from_the_payload_into_the_salt_is_found(world: Wor
     assert (bad.position, bad.problem) == (1, "changed")
 
 
-def test_every_read_model_goes_past_it_and_the_history_shows_a_plain_entry(world: World) -> None:
+def test_every_read_model_goes_past_it_and_the_feed_says_that_it_was_erased(world: World) -> None:
     world.record(number(1), TaskCreated("A"), TaskRenamed("B"), TaskPrioritySet("high"))
     erase(world, 2)
     world.project()
@@ -68,7 +68,8 @@ def test_every_read_model_goes_past_it_and_the_history_shows_a_plain_entry(world
     assert world.connection.execute("SELECT count(*) FROM parked").fetchone() == (0,)
     entries = [msgspec.json.decode(entry) for entry in world.ask(lambda c: changes_after(c, HOME, 0, Room(10))).items]
     assert [entry["type"] for entry in entries] == ["task.created", "task.renamed", "task.priority_set"]
-    assert (entries[1]["changes"], entries[1]["reason"], entries[1]["position"]) == ([], None, 2)
+    assert [entry["erased"] for entry in entries] == [False, True, False]
+    assert (entries[1]["changes"], entries[1]["reason"]) == ([{"field": "title", "before": "A", "after": ""}], None)
 
 
 def test_a_task_whose_creation_is_gone_goes_on_without_it(world: World) -> None:
@@ -80,7 +81,7 @@ def test_a_task_whose_creation_is_gone_goes_on_without_it(world: World) -> None:
     assert row[1] == 2
 
 
-async def test_folding_passes_over_it(database_url: str) -> None:
+async def test_folding_keeps_what_its_type_says(database_url: str) -> None:
     task = number(1)
     async with open_store(database_url) as store:
         news = NewEvent(task, 2, TaskRenamed("Sail it")), NewEvent(task, 3, TaskPrioritySet("high"))
@@ -88,7 +89,7 @@ async def test_folding_passes_over_it(database_url: str) -> None:
         _erase(database_url, 2)
         loaded = await store.load(TASK, task)
         assert loaded is not None
-        assert (loaded.state.title, loaded.state.priority, loaded.version) == ("Ship it", "high", 3)
+        assert (loaded.state.title, loaded.state.priority, loaded.version) == ("", "high", 3)
         assert [record.event for record in await store.events_of(task, 1, 2)] == [Erased("task.renamed")]
         _erase(database_url, 1)
         blank = await store.load(TASK, task)

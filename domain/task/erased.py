@@ -1,0 +1,66 @@
+"""What an event of a task still says after its payload was erased. Decided here, for everything that folds or counts.
+
+That it happened stays, with its type: what was started, completed or deleted is so, on that day and by whom. What only the
+payload said is unknown. Where it set a value, the value is empty: the title of a task becomes the empty text, which nobody can
+write, and never again the one before it. Where it added to a set or took from it, the set stays as it was.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from domain.envelope import Erased
+from domain.task.events import (
+    TaskActivityLogged,
+    TaskAssigned,
+    TaskCancelled,
+    TaskCompleted,
+    TaskCreated,
+    TaskDeleted,
+    TaskDescribed,
+    TaskDueDateCleared,
+    TaskDueDateSet,
+    TaskEvent,
+    TaskLabelAdded,
+    TaskLabelRemoved,
+    TaskPrioritySet,
+    TaskRenamed,
+    TaskReopened,
+    TaskRestored,
+    TaskStarted,
+    TaskStopped,
+    TaskUnassigned,
+)
+
+_NOTHING: Final = TaskActivityLogged("")
+
+LEFT: Final[Mapping[type[TaskEvent], TaskEvent]] = MappingProxyType(
+    {
+        TaskCreated: TaskCreated(""),
+        TaskRenamed: TaskRenamed(""),
+        TaskDescribed: TaskDescribed(""),
+        TaskPrioritySet: TaskPrioritySet("none"),
+        TaskDueDateSet: TaskDueDateCleared(),
+        TaskDueDateCleared: TaskDueDateCleared(),
+        TaskAssigned: _NOTHING,
+        TaskUnassigned: _NOTHING,
+        TaskLabelAdded: _NOTHING,
+        TaskLabelRemoved: _NOTHING,
+        TaskStarted: TaskStarted(),
+        TaskStopped: TaskStopped(),
+        TaskCompleted: TaskCompleted(),
+        TaskReopened: TaskReopened(),
+        TaskCancelled: TaskCancelled(),
+        TaskDeleted: TaskDeleted(),
+        TaskRestored: TaskRestored(),
+        TaskActivityLogged: _NOTHING,
+    }
+)
+"""Of each kind of event what its type alone says, as an event."""
+
+_BY_TOPIC: Final = {str(kind.__struct_config__.tag): left for kind, left in LEFT.items()}
+
+
+def known(event: TaskEvent | Erased) -> TaskEvent:
+    """The event; of an erased one what is left of it. Never raises."""
+    return _BY_TOPIC.get(event.topic, _NOTHING) if isinstance(event, Erased) else event
