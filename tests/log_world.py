@@ -13,7 +13,7 @@ import redis
 from application.log import Append, Appended, NewEvent
 from domain.task.events import TaskEvent
 from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
-from infrastructure.log.rows import AFTER_POSITION, recorded_event
+from infrastructure.log.rows import AFTER_POSITION, own_events
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.hot_keys import generations_pattern
 from infrastructure.read_models.hot_store import HotStore
@@ -98,10 +98,10 @@ class World:
     # The log
 
     def records(self) -> list[TaskRecord]:
-        """Every event, in order."""
+        """Every event of ours, in order."""
         cursor = self.connection.cursor(binary=True)
         cursor.execute(AFTER_POSITION, (0, 10**9))
-        return [recorded_event(row) for row in cursor.fetchall()]
+        return own_events(cursor.fetchall())
 
     def head(self) -> int:
         return self._number("SELECT coalesce(max(notification_id), 0) FROM events")

@@ -5,7 +5,8 @@ from typing import Any, LiteralString
 
 from domain.envelope import RecordedEvent
 from infrastructure.log.codec import decode, erased, is_foreign
-from projections.engine.changes import ForeignEvent
+from infrastructure.log.system_stream import PAYLOADS_ERASED, erased_streams
+from projections.engine.changes import ForeignEvent, StreamsErased
 
 Record = RecordedEvent[Any]
 """An event of whichever aggregate; `domain.aggregates` lists them."""
@@ -41,6 +42,8 @@ def recorded_event(row: Sequence[Any]) -> Record:
 
 def any_event(row: Sequence[Any]) -> Record | ForeignEvent:
     """The event in a row of COLUMNS, whoever's it is; raises UnknownEventType for one of ours."""
+    if row[11] == PAYLOADS_ERASED and row[13] is not None:
+        return StreamsErased(row[0], row[1], row[2], row[11], row[10], erased_streams(row[12], row[13]))
     if is_foreign(row[11]):
         return ForeignEvent(row[0], row[1], row[2], row[11], row[10])
     return recorded_event(row)

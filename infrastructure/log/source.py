@@ -8,6 +8,7 @@ import psycopg
 
 from infrastructure.log.codec import UnknownEventType
 from infrastructure.log.rows import COLUMNS, HEAD, Record, any_event, own_events
+from infrastructure.log.system_stream import PAYLOADS_ERASED
 from infrastructure.servers.postgres import connect_sync, log_schema
 from projections.engine.changes import ForeignEvent, LogIdentity
 from projections.engine.documents import D, Documents
@@ -16,11 +17,20 @@ from projections.engine.port import Hold
 MOST_BYTES = 8_388_608
 """Of payloads in one reading; the first event counts whatever its size."""
 
+_ERASURE = (
+    "SELECT coalesce(max(o.notification_id), 0) FROM log l JOIN events o "
+    f"ON o.originator_id = l.log_id AND o.topic = '{PAYLOADS_ERASED}'"
+)
+
 _AFTER = (
-    f"SELECT {COLUMNS} FROM (SELECT *, sum(octets) OVER (ORDER BY notification_id) - octets AS before "
+    f"SELECT {COLUMNS}, ({_ERASURE}) FROM (SELECT *, sum(octets) OVER (ORDER BY notification_id) - octets AS before "
     "FROM (SELECT *, coalesce(octet_length(state), 0) AS octets FROM events "
     "WHERE notification_id > %s ORDER BY notification_id LIMIT %s) n) e "
     f"WHERE before < {MOST_BYTES} ORDER BY notification_id"
+).encode()
+
+_UNTIL = (
+    f"SELECT {COLUMNS} FROM events WHERE originator_id = %s AND notification_id < %s ORDER BY originator_version"
 ).encode()
 
 _TAILS = (
@@ -61,6 +71,12 @@ class PostgresLogSource:
     def __init__(self, database_url: str, log_name: str, snapshots: bool = True) -> None:
         self._connection = Reconnecting(database_url, log_schema(log_name), "taskmaster log reader")
         self._snapshots = snapshots
+        self._last_erasure = 0
+
+    @property
+    def last_erasure(self) -> int:
+        """See `LogSource.last_erasure`."""
+        return self._last_erasure
 
     def close(self) -> None:
         """Close the connection."""
@@ -71,11 +87,20 @@ class PostgresLogSource:
         records: list[Record | ForeignEvent] = []
         try:
             for row in self._rows(_AFTER, (position, limit)):
-                records.append(any_event(row))  # noqa: PERF401 - what was read before an unknown type counts
+                self._last_erasure = row[-1]
+                records.append(any_event(row))
         except UnknownEventType as unreadable:
             if not records:
                 raise Hold(f"the event after {position} cannot be read: {unreadable}") from unreadable
         return records
+
+    def find_last_erasure(self) -> int:
+        """The newest position at which payloads were erased; 0 for none."""
+        return int(self._rows(_ERASURE.encode(), ())[0][0])
+
+    def stream_until(self, stream_id: UUID, position: int) -> list[Record]:
+        """Our events of a stream before `position`, in order."""
+        return own_events(self._rows(_UNTIL, (stream_id, position)))
 
     def documents_at(self, kind: Documents[D], versions: Mapping[UUID, int]) -> dict[UUID, D]:
         """The named streams of one aggregate right after the given versions."""

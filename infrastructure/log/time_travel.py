@@ -19,7 +19,7 @@ from infrastructure.log.codec import owner
 from infrastructure.log.loading import ANY_VERSION
 from infrastructure.log.rows import COLUMNS, OF_STREAM, own_events
 from projections.task.document import SPAN, TaskDocument, fold
-from projections.task.snapshots import latest_snapshot, read_snapshot
+from projections.task.snapshots import GOOD, latest_snapshot, read_snapshot
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -102,7 +102,8 @@ async def task_at_version(connection: psycopg.AsyncConnection[Any], task_id: UUI
 
 _SNAPSHOTS: LiteralString = (
     "SELECT s.document FROM unnest(%(tasks)s::uuid[]) AS w(task_id) CROSS JOIN LATERAL (SELECT document FROM task_snapshots t "
-    "WHERE t.task_id = w.task_id AND t.position <= %(position)s AND t.known_by <= %(instant)s ORDER BY version DESC LIMIT 1) s"
+    f"WHERE t.task_id = w.task_id AND t.position <= %(position)s AND t.known_by <= %(instant)s AND {GOOD} "
+    "ORDER BY version DESC LIMIT 1) s"
 )
 _FOLLOWING: LiteralString = (
     f"SELECT {COLUMNS} FROM unnest(%(tasks)s::uuid[], %(after)s::bigint[]) AS w(task_id, after) CROSS JOIN LATERAL ("

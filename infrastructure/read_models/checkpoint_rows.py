@@ -1,12 +1,12 @@
 """The table `checkpoints`, where every projection's place in the log stands (for Redis: its generation and fortunes)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
-from projections.engine.changes import Change, Entry, LogIdentity
+from projections.engine.changes import Change, Entry, History, LogIdentity
 from projections.engine.checkpoint import Checkpoint
 
 _SELECT = (
@@ -85,6 +85,27 @@ def park_changes(connection: psycopg.Connection[Any], projection: str, changes: 
                 for change in changes
             ],
         )
+
+
+def without_parked(
+    connection: psycopg.Connection[Any], projection: str, histories: Iterable[History], parked: Set[UUID]
+) -> list[History]:
+    """The histories as far as a projection has applied them: of the streams in `parked` what comes before the first event that
+    was set aside. Those that begin with it are left out."""
+    if not parked:
+        return list(histories)
+    rows = connection.execute(
+        "SELECT stream_id, min(position) FROM parked WHERE projection = %s AND stream_id = ANY(%s) GROUP BY stream_id",
+        (projection, list(parked)),
+    )
+    first = dict(rows.fetchall())
+    found = [
+        [change for change in history if change.record.position < first[change.record.stream_id]]
+        if history[0].record.stream_id in first
+        else history
+        for history in histories
+    ]
+    return [history for history in found if history]
 
 
 def parked_streams(connection: psycopg.Connection[Any], projection: str) -> frozenset[UUID]:

@@ -7,12 +7,27 @@ import redis
 
 from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
-from infrastructure.read_models.checkpoint_rows import note_checkpoint, park_changes, parked_streams, read_checkpoints
+from infrastructure.read_models.checkpoint_rows import (
+    note_checkpoint,
+    park_changes,
+    parked_streams,
+    read_checkpoints,
+    without_parked,
+)
 from infrastructure.read_models.hot_keys import hot_keys
-from projections.engine.changes import Change, Entry, LogIdentity, changes_among, followed
+from projections.engine.changes import Change, Entry, History, LogIdentity, Redaction, followed, parted
 from projections.engine.checkpoint import Checkpoint
-from projections.engine.port import Incomplete, Moved, ProjectionFailed
-from projections.task.hot import APPLY, DAMAGED, FOLLOWS, NAME, checkpoint_value, read_checkpoint, write_arguments
+from projections.engine.port import Incomplete, Moved, ProjectionFailed, ProjectionHolds
+from projections.task.hot import (
+    APPLY,
+    DAMAGED,
+    FOLLOWS,
+    NAME,
+    checkpoint_value,
+    read_checkpoint,
+    redacted,
+    write_arguments,
+)
 
 
 class HotStore:
@@ -80,12 +95,22 @@ class HotStore:
 
     def write(self, expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
         """See `Store.write`."""
-        checkpoint, changes = expected[0], followed(changes_among(entries), FOLLOWS)
-        wanted = [change for change in changes if change.record.stream_id not in checkpoint.parked]
-        if len(wanted) < len(changes):
+        checkpoint = expected[0]
+        wanted: list[Change[Any]] = []
+        for part in parted(entries):
+            if isinstance(part, Redaction):
+                wanted += redacted(self._applied(checkpoint, part))
+                continue
+            changes = followed(part, FOLLOWS)
+            wanted += [change for change in changes if change.record.stream_id not in checkpoint.parked]
             later = [change for change in changes if change.record.stream_id in checkpoint.parked]
-            self._set_aside(checkpoint, later, "an earlier event of this stream is parked")
+            if later:
+                self._set_aside(checkpoint, later, "an earlier event of this stream is parked")
         self._run(checkpoint, wanted, entries[-1])
+
+    def _applied(self, checkpoint: Checkpoint, redaction: Redaction) -> list[History]:
+        own = [history for history in redaction.histories() if history[0].aggregate in FOLLOWS]
+        return without_parked(self._connection.get(), self._parked_as, own, checkpoint.parked)
 
     def _run(self, checkpoint: Checkpoint, changes: Sequence[Change[Any]], last: Entry) -> None:
         keys = hot_keys(self._log_name, checkpoint.generation)
@@ -116,6 +141,8 @@ class HotStore:
 
     def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
         """See `Store.park`. Parked first: moving on before would lose the event if the process died between the two."""
+        if isinstance(entry, Redaction):
+            raise ProjectionHolds(NAME, f"what was erased up to {entry.record.position} cannot be taken out: {error}")
         if isinstance(entry, Change) and entry.aggregate in FOLLOWS:
             self._set_aside(checkpoint, [entry], error)
         self._run(checkpoint, [], entry)

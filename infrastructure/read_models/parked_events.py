@@ -5,7 +5,6 @@ stream is replayed as a whole: its parked events are applied in order and their 
 checkpoint's lock, which keeps the projector from parking another one meanwhile. Each is applied exactly once.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,7 +17,7 @@ from infrastructure.log.rows import OF_STREAM, own_events
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
 from infrastructure.read_models.table_store import TableProjection, is_server_trouble
 from projections import ALL, DOCUMENTS
-from projections.engine.changes import Change
+from projections.engine.changes import History, changes_of
 
 _NEWEST = 2**62
 
@@ -59,7 +58,7 @@ def replay_stream(connection: psycopg.Connection[Any], projection: TableProjecti
             "DELETE FROM parked WHERE projection = %s AND stream_id = %s RETURNING position", (projection.name, stream_id)
         )
         positions = {row[0] for row in rows.fetchall()}
-        changes = [change for change in _changes_of(connection, stream_id) if change.record.position in positions]
+        changes = [change for change in _history(connection, stream_id) if change.record.position in positions]
         if not changes:
             return 0
         try:
@@ -73,11 +72,7 @@ def replay_stream(connection: psycopg.Connection[Any], projection: TableProjecti
     return len(changes)
 
 
-def _changes_of(connection: psycopg.Connection[Any], stream_id: UUID) -> Iterator[Change[Any]]:
+def _history(connection: psycopg.Connection[Any], stream_id: UUID) -> History:
     cursor = connection.cursor(binary=True)
     cursor.execute(OF_STREAM, (stream_id, 0, _NEWEST))
-    document: Any = None
-    for record in own_events(cursor):
-        kind = DOCUMENTS[owner(record.event).name]
-        before, document = document, kind.fold(document, record)
-        yield Change(record, before, document, kind.aggregate.name)
+    return changes_of(own_events(cursor), lambda event: DOCUMENTS.get(owner(event).name))

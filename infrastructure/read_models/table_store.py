@@ -7,8 +7,14 @@ import psycopg
 
 from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
-from infrastructure.read_models.checkpoint_rows import move_checkpoints, note_checkpoint, park_changes, read_checkpoints
-from projections.engine.changes import Change, Entry, changes_among, followed
+from infrastructure.read_models.checkpoint_rows import (
+    move_checkpoints,
+    note_checkpoint,
+    park_changes,
+    read_checkpoints,
+    without_parked,
+)
+from projections.engine.changes import Change, Entry, History, Redaction, followed, parted
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.failures import failure_told
 from projections.engine.port import Moved, ProjectionFailed, ProjectionHolds
@@ -47,6 +53,10 @@ class TableProjection(Protocol):
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> None:
         """Apply the changes, each exactly once and in order, in the connection's open transaction."""
 
+    def redact(self, connection: psycopg.Connection[Any], histories: Sequence[History]) -> None:
+        """Make what it holds of some streams what their changes, all that it has applied, say now that payloads were erased: as
+        if it had been built from them alone. In the connection's open transaction."""
+
 
 @runtime_checkable
 class NeverParks(Protocol):
@@ -80,7 +90,8 @@ class TableStore:
             raise
 
     def _write(self, connection: psycopg.Connection[Any], expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
-        changes = changes_among(entries)
+        # Read before the transaction begins: the server ends one whose client is silent for long.
+        parts = [(part, part.histories() if isinstance(part, Redaction) else []) for part in parted(entries)]
         names = [checkpoint.projection for checkpoint in expected]
         failpoint("tables.before_begin")
         with connection.transaction():
@@ -88,12 +99,35 @@ class TableStore:
             _require_place(expected, read_checkpoints(connection, names, lock=True))
             failpoint("tables.before_apply")
             for checkpoint in expected:
-                self._apply(connection, checkpoint, changes)
+                for part, histories in parts:
+                    if isinstance(part, Redaction):
+                        self._redact(connection, checkpoint, part, histories)
+                    else:
+                        self._apply(connection, checkpoint, part)
                 failpoint("tables.inside")
             move_checkpoints(connection, names, entries[-1])
             failpoint("tables.before_commit")
             failpoint("tables.in_flight")
         failpoint("tables.after_commit")
+
+    def _redact(
+        self,
+        connection: psycopg.Connection[Any],
+        checkpoint: Checkpoint,
+        redaction: Redaction,
+        histories: Sequence[History],
+    ) -> None:
+        name, follows = checkpoint.projection, self._projections[checkpoint.projection].follows
+        own = [history for history in histories if history[0].aggregate in follows]
+        applied = without_parked(connection, name, own, checkpoint.parked)
+        if not applied:
+            return
+        try:
+            self._projections[name].redact(connection, applied)
+        except Exception as error:
+            if connection.broken or (isinstance(error, psycopg.Error) and is_server_trouble(error)):
+                raise
+            raise _unredacted(name, redaction.record.position, failure_told(error)) from error
 
     def _apply(self, connection: psycopg.Connection[Any], checkpoint: Checkpoint, changes: Sequence[Change[Any]]) -> None:
         parked = checkpoint.parked
@@ -120,6 +154,8 @@ class TableStore:
         connection = self._connection.get()
         with connection.transaction():
             _require_place([checkpoint], read_checkpoints(connection, [checkpoint.projection], lock=True))
+            if isinstance(entry, Redaction):
+                raise _unredacted(checkpoint.projection, entry.record.position, error)
             if isinstance(entry, Change) and entry.aggregate in self._projections[checkpoint.projection].follows:
                 self._set_aside(connection, checkpoint.projection, entry, error)
             move_checkpoints(connection, [checkpoint.projection], entry)
@@ -135,6 +171,11 @@ class TableStore:
             if connection.broken or (isinstance(failure, psycopg.Error) and is_server_trouble(failure)):
                 raise
             raise ProjectionHolds(name, f"event {change.record.position} cannot be taken: {failure_told(failure)}") from failure
+
+
+def _unredacted(projection: str, position: int, why: str) -> ProjectionHolds:
+    """Whoever went past a redaction would keep what was erased, so nobody does."""
+    return ProjectionHolds(projection, f"what was erased up to {position} cannot be taken out: {why}")
 
 
 def _judged(projection: str, error: Exception) -> Exception:

@@ -105,6 +105,8 @@ def _not_comparable(found: Sequence[Checkpoint], source: PostgresLogSource) -> s
         return "it reflects another log or epoch, and will be rebuilt"
     if checkpoint.parked:
         return f"events of {len(checkpoint.parked)} tasks are parked"
+    if source.find_last_erasure() > checkpoint.position:
+        return "payloads were erased since, and it has not been redacted yet"
     if checkpoint.position and checkpoint.leaf_hash and source.hash_at(checkpoint.position) != checkpoint.leaf_hash:
         return "it reflects another history, and will be rebuilt"
     return None
@@ -128,8 +130,14 @@ class _UpTo:
         self._source = source
         self.until = until
         self.documents_at = source.documents_at
+        self.stream_until = source.stream_until
         self.identity = source.identity
         self.hash_at = source.hash_at
+
+    @property
+    def last_erasure(self) -> int:
+        """See `LogSource.last_erasure`."""
+        return self._source.last_erasure
 
     def events_after(self, position: int, limit: int) -> list[Record | ForeignEvent]:
         """See `LogSource.events_after`."""

@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from functools import partial
 from typing import Any, Generic, Protocol
 from uuid import UUID
 
@@ -39,19 +40,61 @@ class ForeignEvent(msgspec.Struct, frozen=True, gc=False):
     hash: bytes
 
 
+class StreamsErased(ForeignEvent, frozen=True, gc=False):
+    """The log's own word that the payloads of these streams' events before this one were erased."""
+
+    streams: tuple[UUID, ...]
+
+
 class Passed(msgspec.Struct, frozen=True, gc=False):
     """A place of the log at which nothing of ours happened: read models only move past it."""
 
     record: ForeignEvent
 
 
-Entry = Change[Any] | Passed
+History = Sequence[Change[Any]]
+"""The changes of one stream, from the first on."""
+
+
+class Redaction(msgspec.Struct, frozen=True):
+    """A place of the log from which on no read model holds what the erased payloads of some streams said.
+
+    `histories()` are the changes of these streams up to here, as the log tells them now; those without any are left out.
+    """
+
+    record: StreamsErased
+    histories: Callable[[], list[History]]
+
+
+Entry = Change[Any] | Passed | Redaction
 """What stands at a position."""
 
 
-def changes_among(entries: Sequence[Entry]) -> list[Change[Any]]:
-    """The changes, in order."""
-    return [entry for entry in entries if type(entry) is Change]
+def parted(entries: Iterable[Entry]) -> Iterator[list[Change[Any]] | Redaction]:
+    """The changes and the redactions in order, all changes between two redactions together."""
+    changes: list[Change[Any]] = []
+    for entry in entries:
+        if type(entry) is Change:
+            changes.append(entry)
+        elif isinstance(entry, Redaction):
+            if changes:
+                yield changes
+            yield entry
+            changes = []
+    if changes:
+        yield changes
+
+
+def changes_of(records: Iterable[RecordedEvent[Any]], kinds: Callable[[Any], Documents[Any] | None]) -> History:
+    """What the events of one stream did, from its first on; `kinds` gives the documents of an event's aggregate."""
+    document: Any = None
+    changes: list[Change[Any]] = []
+    for record in records:
+        kind = kinds(record.event)
+        if kind is not None:
+            before, document = document, kind.fold(document, record)
+            changes.append(Change(record, before, document, kind.aggregate.name))
+    return changes
 
 
 def followed(changes: Sequence[Change[Any]], aggregates: Set[str]) -> Sequence[Change[Any]]:
@@ -70,8 +113,15 @@ class LogIdentity(msgspec.Struct, frozen=True):
 class LogSource(Protocol):
     """The log as the read side sees it. Implementations are used by one thread at a time."""
 
+    @property
+    def last_erasure(self) -> int:
+        """The newest position at which payloads were erased when events were read last; 0 for none."""
+
     def events_after(self, position: int, limit: int) -> list[RecordedEvent[Any] | ForeignEvent]:
         """Up to `limit` events after `position`, in order; raises for an event type of ours that is unknown here."""
+
+    def stream_until(self, stream_id: UUID, position: int) -> list[RecordedEvent[Any]]:
+        """Our events of a stream before `position`, in order."""
 
     def documents_at(self, kind: Documents[D], versions: Mapping[UUID, int]) -> dict[UUID, D]:
         """The named streams of one aggregate as they were right after the given version."""
@@ -91,7 +141,8 @@ class ChangeReader:
 
     Keeps the documents of recently changed streams and the newest changes, so that several projections that follow the
     same log read, decode and fold every event once. Forgets them where the source fails: after a lost connection the log
-    may be another one. What is kept is bounded in number and in bytes. Safe to call from several threads.
+    may be another one; and whenever payloads were erased, so that nothing is folded from what they said. What is kept is
+    bounded in number and in bytes. Safe to call from several threads.
     """
 
     def __init__(self, source: LogSource, documents: Mapping[str, Documents[Any]], kept_bytes: int = KEPT_BYTES) -> None:
@@ -105,6 +156,7 @@ class ChangeReader:
         self._lock = threading.Lock()
         self._documents: OrderedDict[UUID, tuple[Any, int]] = OrderedDict()
         self._recent: list[Entry] = []
+        self._last_erasure = 0
 
     @property
     def kept_bytes(self) -> int:
@@ -170,7 +222,11 @@ class ChangeReader:
 
     def _read(self, position: int, limit: int) -> list[Entry]:
         try:
-            return self._fold(self._source.events_after(position, limit))
+            records = self._source.events_after(position, limit)
+            if records and self._source.last_erasure != self._last_erasure:
+                self._drop()
+                self._last_erasure = self._source.last_erasure
+            return self._fold(records)
         except Exception:
             self._drop()
             raise
@@ -182,7 +238,7 @@ class ChangeReader:
         entries: list[Entry] = []
         for record, kind in zip(records, kinds, strict=True):
             if kind is None or isinstance(record, ForeignEvent):
-                entries.append(Passed(_passed_over(record)))
+                entries.append(self._passed(record))
                 continue
             known = documents.get(record.stream_id) if record.version > 1 else None
             before = known[0] if known else None
@@ -190,6 +246,16 @@ class ChangeReader:
             self._keep(kind, after)
             entries.append(Change(record, before, after, kind.aggregate.name))
         return entries
+
+    def _passed(self, record: RecordedEvent[Any] | ForeignEvent) -> Entry:
+        if isinstance(record, StreamsErased):
+            return Redaction(record, partial(self._histories, record))
+        return Passed(_passed_over(record))
+
+    def _histories(self, erased: StreamsErased) -> list[History]:
+        with self._lock:
+            found = [changes_of(self._source.stream_until(each, erased.position), self._kind_of) for each in erased.streams]
+        return [history for history in found if history]
 
     def _kind_of(self, event: msgspec.Struct) -> Documents[Any] | None:
         return self._kinds_by_topic.get(event.topic) if type(event) is Erased else self._kinds.get(type(event))
@@ -220,7 +286,7 @@ class ChangeReader:
 
     def _entry_size(self, entry: Entry) -> int:
         """The document before it is, but for the fields that changed, the same memory."""
-        return 500 if isinstance(entry, Passed) else 1000 + self._documents_of[entry.aggregate].size(entry.after)
+        return 500 if not isinstance(entry, Change) else 1000 + self._documents_of[entry.aggregate].size(entry.after)
 
 
 def _passed_over(record: RecordedEvent[Any] | ForeignEvent) -> ForeignEvent:

@@ -48,8 +48,8 @@ class Store(Protocol):
         """The stored checkpoints; raises Incomplete where data is missing."""
 
     def write(self, expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
-        """Apply the changes among `entries` to the projections in `expected` and move their checkpoints to the last entry, all
-        or nothing.
+        """Apply the changes and redactions among `entries` to the projections in `expected` and move their checkpoints to the
+        last entry, all or nothing.
 
         Raises Moved where a checkpoint is not as expected, ProjectionFailed where applying raised because of an event,
         ProjectionHolds where it did for another reason that a repetition alone will not mend.
@@ -60,4 +60,4 @@ class Store(Protocol):
 
     def park(self, checkpoint: Checkpoint, entry: Entry, error: str) -> None:
         """Set one event aside and move the projection past it, all or nothing; a feed takes it in plain form instead, or raises
-        ProjectionHolds."""
+        ProjectionHolds, as everybody does at a redaction."""

@@ -14,7 +14,7 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed
 
-from projections.engine.changes import Change
+from projections.engine.changes import Change, History
 from projections.engine.documents import Documents
 from projections.feed.entries import HistoryEntry, history_entry, plain_entry
 from projections.tables.bounds import Room, within_room
@@ -44,6 +44,12 @@ _NEWEST: Final = (
     "SELECT w.workspace_id, f.ordinal FROM unnest(%b::uuid[]) AS w(workspace_id) CROSS JOIN LATERAL "
     "(SELECT ordinal FROM feed WHERE feed.workspace_id = w.workspace_id ORDER BY position DESC LIMIT 1) f"
 )
+_ORDINALS: Final = "SELECT position, ordinal FROM feed WHERE position = ANY(%b::bigint[])"
+_REWRITE: Final = (
+    "UPDATE feed f SET scope_before = u.scope_before, scope_after = u.scope_after, entry = u.entry, leaving = u.leaving "
+    f"FROM unnest({', '.join(f'%b::{type_}[]' for _, type_ in _COLUMNS)}) AS u({', '.join(name for name, _ in _COLUMNS)}) "
+    "WHERE f.position = u.position"
+).encode()
 Row = tuple[object, ...]
 
 
@@ -73,9 +79,21 @@ class Feed:
         ordinal = next(_ordinals(connection, [change]))
         connection.execute(_INSERT, tuple([value] for value in self._row(change, ordinal, plain_entry(change.record, ordinal))))
 
+    def redact(self, connection: psycopg.Connection[Any], histories: Sequence[History]) -> None:
+        """Write the streams' entries again, in their places and with their ordinals."""
+        changes = [change for history in histories for change in history]
+        found = connection.execute(_ORDINALS, ([change.record.position for change in changes],))
+        ordinals = dict(found.fetchall())
+        rows = (self._told(change, ordinals[change.record.position]) for change in changes)
+        for portion in portions(rows, _octets):
+            connection.execute(_REWRITE, tuple(list(column) for column in zip(*portion, strict=True)))
+
     def _rows(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> Iterator[Row]:
         for change, ordinal in zip(changes, _ordinals(connection, changes), strict=True):
-            yield self._row(change, ordinal, history_entry(change, self._documents[change.aggregate], ordinal))
+            yield self._told(change, ordinal)
+
+    def _told(self, change: Change[Any], ordinal: int) -> Row:
+        return self._row(change, ordinal, history_entry(change, self._documents[change.aggregate], ordinal))
 
     def _row(self, change: Change[Any], ordinal: int, entry: HistoryEntry) -> Row:
         record, scope_of = change.record, self._documents[change.aggregate].scope

@@ -1,6 +1,6 @@
 """Read model `task_list` (Postgres): one row a task, indexed for every filter and order that lists offer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from projections.tables.bounds import Room, within_room
 from projections.tables.portions import portions
 from projections.task.document import Since, TaskChange, TaskDocument
 from projections.task.facets import FACETS, FIXED, stored_facets, terms_of
-from projections.task.list_past import words_of, write_past
+from projections.task.list_past import rewrite_past, words_of, write_past
 from projections.task.list_query import (
     NOTHING,
     ORDERS,
@@ -71,10 +71,19 @@ class TaskList:
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Write each changed task's newest document, and what every change ended."""
         newest = {change.record.stream_id: change.after for change in changes}
-        for documents in portions(newest.values(), _characters):
-            columns = zip(*map(_row, documents), strict=True)
-            connection.execute(_UPSERT, tuple(list(column) for column in columns))
+        _write(connection, newest.values())
         write_past(connection, changes)
+
+    def redact(self, connection: psycopg.Connection[Any], histories: Sequence[Sequence[TaskChange]]) -> None:
+        """Write the tasks' rows and their past again."""
+        _write(connection, [history[-1].after for history in histories])
+        rewrite_past(connection, histories)
+
+
+def _write(connection: psycopg.Connection[Any], newest: Iterable[TaskDocument]) -> None:
+    for documents in portions(newest, _characters):
+        columns = zip(*map(_row, documents), strict=True)
+        connection.execute(_UPSERT, tuple(list(column) for column in columns))
 
 
 def _characters(document: TaskDocument) -> int:

@@ -69,6 +69,20 @@ Span = tuple[int, int, datetime | None, datetime | None]
 
 def write_past(connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
     """Write what each of the changes ended."""
+    _write_ranges(connection, changes)
+    _write_counts(connection, changes)
+
+
+def rewrite_past(connection: psycopg.Connection[Any], histories: Sequence[Sequence[TaskChange]]) -> None:
+    """Write again what all changes of some tasks ended. What was counted stays: payloads had no part in it."""
+    created = [history[0].after.created_position for history in histories]
+    for table in ("task_list_past", "task_term_spans", "task_text_past"):
+        # Spans have no index for this, and need none: it reads them all, but seldom.
+        connection.execute(f"DELETE FROM {table} WHERE created_position = ANY(%b::bigint[])".encode(), (created,))
+    _write_ranges(connection, [change for history in histories for change in history])
+
+
+def _write_ranges(connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
     ended = [
         _past_row(change.before, change)
         for change in changes
@@ -78,7 +92,6 @@ def write_past(connection: psycopg.Connection[Any], changes: Sequence[TaskChange
         connection.execute(_PAST, _columns(ended))
     _write_spans(connection, changes)
     _write_texts(connection, changes)
-    _write_counts(connection, changes)
 
 
 def words_of(document: TaskDocument) -> str:

@@ -2,18 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 import msgspec
 import psycopg
 from psycopg.errors import UndefinedTable
 
+from domain.envelope import Erased
 from domain.task.aggregate import TASK
 from projections.engine.documents import Documents
 from projections.task.document import SPAN, TaskChange, TaskDocument, document_size, fold
 
 EVERY: Final = SPAN
+
+GOOD: LiteralString = (
+    "EXISTS (SELECT FROM events e WHERE e.originator_id = t.task_id AND e.originator_version = t.version "
+    "AND (e.state IS NULL) = t.erased)"
+)
+"""Whether a snapshot `t` may be folded from: one that was made before its event's payload was erased may not."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(TaskDocument).decode
@@ -35,22 +42,33 @@ class TaskSnapshots:
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Store the documents that are due among `changes`."""
-        due = [change.after for change in changes if change.after.version % EVERY == 0]
-        if not due:
-            return
-        connection.execute(
-            "INSERT INTO task_snapshots (task_id, version, position, known_by, document) "
-            "SELECT t.task_id, t.version, t.position, t.known_by, t.document FROM unnest("
-            "%b::uuid[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::bytea[]) "
-            "AS t(task_id, version, position, known_by, document) ON CONFLICT (task_id, version) DO NOTHING",
-            (
-                [document.id for document in due],
-                [document.version for document in due],
-                [document.position for document in due],
-                [document.known_by for document in due],
-                [_encode(document) for document in due],
-            ),
-        )
+        _store(connection, changes, "NOTHING")
+
+    def redact(self, connection: psycopg.Connection[Any], histories: Sequence[Sequence[TaskChange]]) -> None:
+        """Store the documents that are due in these histories in the place of what was stored of them."""
+        changes = [change for history in histories for change in history]
+        _store(connection, changes, "UPDATE SET document = excluded.document, erased = excluded.erased")
+
+
+def _store(connection: psycopg.Connection[Any], changes: Sequence[TaskChange], if_there: LiteralString) -> None:
+    due = [change for change in changes if change.after.version % EVERY == 0]
+    if not due:
+        return
+    documents = [change.after for change in due]
+    connection.execute(
+        "INSERT INTO task_snapshots (task_id, version, position, known_by, erased, document) "
+        "SELECT t.task_id, t.version, t.position, t.known_by, t.erased, t.document FROM unnest("
+        "%b::uuid[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::boolean[], %b::bytea[]) "
+        "AS t(task_id, version, position, known_by, erased, document) ON CONFLICT (task_id, version) DO " + if_there,
+        (
+            [document.id for document in documents],
+            [document.version for document in documents],
+            [document.position for document in documents],
+            [document.known_by for document in documents],
+            [isinstance(change.record.event, Erased) for change in due],
+            [_encode(document) for document in documents],
+        ),
+    )
 
 
 class _Snapshots:
@@ -76,7 +94,9 @@ TASK_DOCUMENTS: Final = Documents(
 async def latest_snapshot(connection: psycopg.AsyncConnection[Any], task_id: UUID, version: int) -> TaskDocument | None:
     """The task's newest snapshot that is not after `version`; None where there is none."""
     cursor = connection.cursor(binary=True)
-    query = "SELECT document FROM task_snapshots WHERE task_id = %s AND version <= %s ORDER BY version DESC LIMIT 1"
+    query = (
+        f"SELECT document FROM task_snapshots t WHERE task_id = %s AND version <= %s AND {GOOD} ORDER BY version DESC LIMIT 1"
+    )
     try:
         await cursor.execute(query, (task_id, version), prepare=True)
     except UndefinedTable:
@@ -91,7 +111,7 @@ def snapshots_before(connection: psycopg.Connection[Any], versions: dict[UUID, i
     cursor = connection.cursor(binary=True)
     cursor.execute(
         "SELECT s.document FROM unnest(%b::uuid[], %b::bigint[]) AS w(task_id, version) CROSS JOIN LATERAL ("
-        "SELECT document FROM task_snapshots t WHERE t.task_id = w.task_id AND t.version <= w.version "
+        f"SELECT document FROM task_snapshots t WHERE t.task_id = w.task_id AND t.version <= w.version AND {GOOD} "
         "ORDER BY t.version DESC LIMIT 1) s",
         (list(versions), list(versions.values())),
         prepare=True,
