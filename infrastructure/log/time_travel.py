@@ -5,7 +5,7 @@ a hundred versions over instants), whatever came after it, and the fold starts f
 Lists ask for the documents of a page's tasks at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import reduce
 from typing import Any, Final, LiteralString
@@ -115,17 +115,25 @@ _ALWAYS: Final = datetime.max.replace(tzinfo=UTC)
 
 
 async def tasks_as_of(
-    connection: psycopg.AsyncConnection[Any], tasks: Sequence[UUID], position: int, instant: datetime | None = None
+    connection: psycopg.AsyncConnection[Any],
+    tasks: Sequence[UUID],
+    position: int,
+    instant: datetime | None = None,
+    earlier: Mapping[UUID, TaskDocument] | None = None,
 ) -> dict[UUID, TaskDocument]:
-    """The tasks as they were at a position, of that what had happened by the instant, if one is given; those that were."""
+    """The tasks as they were at a position, of that what had happened by the instant, if one is given; those that were.
+
+    They are folded on from `earlier`, as they were a little before, else from snapshots.
+    """
     until = instant or _ALWAYS
     cursor = connection.cursor(binary=True)
     places: dict[str, object] = {"position": position, "instant": until, "span": SPAN}
-    found: dict[UUID, TaskDocument] = {}
-    await cursor.execute(_SNAPSHOTS, places | {"tasks": list(tasks)}, prepare=True)
-    for (stored,) in await cursor.fetchall():
-        document = read_snapshot(stored)
-        found[document.id] = document
+    found = dict(earlier or {})
+    if earlier is None:
+        await cursor.execute(_SNAPSHOTS, places | {"tasks": list(tasks)}, prepare=True)
+        for (stored,) in await cursor.fetchall():
+            document = read_snapshot(stored)
+            found[document.id] = document
     going = dict.fromkeys(tasks)
     while going:
         after = {task: found[task].version if task in found else 0 for task in going}

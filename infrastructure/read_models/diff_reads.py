@@ -1,7 +1,7 @@
 """What became of a list between two moments: tasks that entered it, left it, or changed on it, with each changed field."""
 
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -12,11 +12,11 @@ from projections.feed.entries import FieldChange, field_changes
 from projections.tables.bounds import Room
 from projections.task.document import TaskDocument
 from projections.task.list_as_of import AsOf
-from projections.task.list_diff import Candidate, candidates, members
+from projections.task.list_diff import Candidate, Candidates, candidates, members
 from projections.task.list_query import TaskQuery
 
-AT_ONCE: Final = 100
-"""Tasks that are folded at a time."""
+FEWEST, MOST = 20, 200
+"""Tasks that are looked at, and folded, at a time: at first one more than an answer may show."""
 
 
 Whereabouts = Literal["entered", "left", "changed"]
@@ -59,14 +59,12 @@ async def differences(
     first, last = sides
     is_one_list = msgspec.structs.replace(first.query, sort="added") == msgspec.structs.replace(last.query, sort="added")
     found = await candidates(connection, workspace_id, (first.as_of, last.as_of), after, is_one_list)
-    before = await members(connection, workspace_id, first.query, first.as_of, found.tasks)
-    now = await members(connection, workspace_id, last.query, last.as_of, found.tasks)
-    either = [task for task in found.tasks if task.task_id in before or task.task_id in now]
     items: list[bytes] = []
-    octets, done = 0, after
-    for start in range(0, len(either), AT_ONCE):
-        some = either[start : start + AT_ONCE]
-        for task, difference in await _compared(connection, some, sides, (before, now), found.position):
+    octets, done, tasks = 0, after, found.tasks
+    while tasks:
+        portion = min(max(FEWEST, room.rows - len(items) + 1), MOST)
+        some, tasks = tasks[:portion], tasks[portion:]
+        for task, difference in await _compared(connection, workspace_id, some, sides, found):
             item = msgspec.json.encode(difference) if difference else b""
             octets += len(item)
             if items and item and (len(items) == room.rows or octets > room.octets):
@@ -80,21 +78,34 @@ async def differences(
 
 async def _compared(
     connection: psycopg.AsyncConnection[Any],
+    workspace_id: UUID,
     tasks: Sequence[Candidate],
     sides: tuple[Side, Side],
-    lists: tuple[set[UUID], set[UUID]],
-    reached: int,
+    found: Candidates,
 ) -> list[tuple[Candidate, TaskDifference | None]]:
-    ids = [task.task_id for task in tasks]
-    olds, news = [
-        await tasks_as_of(connection, ids, reached if side.as_of.instant else side.as_of.position, side.as_of.instant)
-        for side in sides
-    ]
-    before, now = lists
+    """Those of the tasks that were on either list, with what became of them."""
+    first, last = sides
+    before = await members(connection, workspace_id, first.query, first.as_of, tasks)
+    now = await members(connection, workspace_id, last.query, last.as_of, tasks)
+    either = [task for task in tasks if task.task_id in before or task.task_id in now]
+    ids = [task.task_id for task in either]
+    olds = await _documents(connection, ids, first.as_of, found)
+    news = await _documents(connection, ids, last.as_of, found, olds if found.are_near else None)
     return [
         (task, _difference(olds.get(task.task_id), news.get(task.task_id), task.task_id in before, task.task_id in now))
-        for task in tasks
+        for task in either
     ]
+
+
+async def _documents(
+    connection: psycopg.AsyncConnection[Any],
+    tasks: Sequence[UUID],
+    as_of: AsOf,
+    found: Candidates,
+    earlier: Mapping[UUID, TaskDocument] | None = None,
+) -> dict[UUID, TaskDocument]:
+    position = found.position if as_of.instant else as_of.position
+    return await tasks_as_of(connection, tasks, position, as_of.instant, earlier) if tasks else {}
 
 
 def _difference(old: TaskDocument | None, new: TaskDocument | None, was: bool, is_now: bool) -> TaskDifference | None:

@@ -26,11 +26,13 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Candidates(msgspec.Struct, frozen=True):
-    """Tasks in the order added, whether others follow, and the position that the read model had reached."""
+    """Tasks in the order added, whether others follow, and the position that the read model had reached. `are_near`: the
+    moments are positions with few events between them."""
 
     tasks: list[Candidate]
     has_more: bool
     position: int
+    are_near: bool
 
 
 _TOUCHED: Final = (
@@ -50,11 +52,11 @@ async def candidates(
     """Those added after `after`: where it is one list between near positions, of what was touched, else all."""
     first, last = moments
     is_by_position = first.instant is None and last.instant is None
-    is_near = is_by_position and is_one_list and last.position - first.position <= NEAR
+    are_near = is_by_position and last.position - first.position <= NEAR
     statement = SQL(
         "SELECT c.position, t.task_id, t.created_position FROM checkpoints c LEFT JOIN LATERAL ({}) t ON true "
         "WHERE c.projection = 'task_list' ORDER BY t.created_position"
-    ).format(SQL(_TOUCHED if is_near else _ALL))
+    ).format(SQL(_TOUCHED if are_near and is_one_list else _ALL))
     cursor = connection.cursor(binary=True)
     # What was imported later may have happened before an instant.
     end = last.position if is_by_position else 2**63 - 1
@@ -62,7 +64,7 @@ async def candidates(
     await cursor.execute(statement, places, prepare=True)
     rows = await cursor.fetchall()
     found = [Candidate(row[1], row[2]) for row in rows if row[1] is not None]
-    return Candidates(found[:LOOK], len(found) > LOOK, rows[0][0])
+    return Candidates(found[:LOOK], len(found) > LOOK, rows[0][0], are_near)
 
 
 async def members(
