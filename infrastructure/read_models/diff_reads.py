@@ -1,6 +1,7 @@
 """What became of a list between two moments: tasks that entered it, left it, or changed on it, with each changed field."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Literal
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from projections.task.list_diff import Candidate, Candidates, candidates, member
 from projections.task.list_query import TaskQuery
 
 FEWEST, MOST = 20, 200
-"""Tasks that are looked at, and folded, at a time: at first one more than an answer may show."""
+"""Tasks that are folded at a time, at the least and at the most."""
 
 
 Whereabouts = Literal["entered", "left", "changed"]
@@ -60,41 +61,43 @@ async def differences(
     is_one_list = msgspec.structs.replace(first.query, sort="added") == msgspec.structs.replace(last.query, sort="added")
     found = await candidates(connection, workspace_id, (first.as_of, last.as_of), after, is_one_list)
     items: list[bytes] = []
-    octets, done, tasks = 0, after, found.tasks
-    while tasks:
-        portion = min(max(FEWEST, room.rows - len(items) + 1), MOST)
-        some, tasks = tasks[:portion], tasks[portion:]
-        for task, difference in await _compared(connection, workspace_id, some, sides, found):
-            item = msgspec.json.encode(difference) if difference else b""
+    octets, done = 0, after
+    async with aclosing(_compared(connection, workspace_id, sides, found, room.rows + 1)) as compared:
+        async for task, difference in compared:
+            item = msgspec.json.encode(difference)
             octets += len(item)
-            if items and item and (len(items) == room.rows or octets > room.octets):
+            if items and (len(items) == room.rows or octets > room.octets):
                 return Differences(items, done, found.position)
             done = task.created_position
-            if item:
-                items.append(item)
+            items.append(item)
     end = found.tasks[-1].created_position if found.has_more else None
     return Differences(items, end, found.position)
 
 
 async def _compared(
-    connection: psycopg.AsyncConnection[Any],
-    workspace_id: UUID,
-    tasks: Sequence[Candidate],
-    sides: tuple[Side, Side],
-    found: Candidates,
-) -> list[tuple[Candidate, TaskDifference | None]]:
-    """Those of the tasks that were on either list, with what became of them."""
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, sides: tuple[Side, Side], found: Candidates, wanted: int
+) -> AsyncGenerator[tuple[Candidate, TaskDifference]]:
+    """The tasks of which something became, in order. No more of them are looked at than it takes to find so many, about: what
+    lists they were on at first for as many and then for more and more, what they were for the rest of what is wanted."""
     first, last = sides
-    before = await members(connection, workspace_id, first.query, first.as_of, tasks)
-    now = await members(connection, workspace_id, last.query, last.as_of, tasks)
-    either = [task for task in tasks if task.task_id in before or task.task_id in now]
-    ids = [task.task_id for task in either]
-    olds = await _documents(connection, ids, first.as_of, found)
-    news = await _documents(connection, ids, last.as_of, found, olds if found.are_near else None)
-    return [
-        (task, _difference(olds.get(task.task_id), news.get(task.task_id), task.task_id in before, task.task_id in now))
-        for task in either
-    ]
+    begin, portion, given = 0, max(FEWEST, wanted), 0
+    while some := found.tasks[begin : begin + portion]:
+        begin, portion = begin + portion, portion * 4
+        before = await members(connection, workspace_id, first.query, first.as_of, some)
+        now = await members(connection, workspace_id, last.query, last.as_of, some)
+        either = [task for task in some if task.task_id in before or task.task_id in now]
+        while either:
+            count = min(max(FEWEST, wanted - given), MOST)
+            folded, either = either[:count], either[count:]
+            ids = [task.task_id for task in folded]
+            olds = await _documents(connection, ids, first.as_of, found)
+            news = await _documents(connection, ids, last.as_of, found, olds if found.are_near else None)
+            for task in folded:
+                each = task.task_id
+                difference = _difference(olds.get(each), news.get(each), each in before, each in now)
+                if difference:
+                    given += 1
+                    yield task, difference
 
 
 async def _documents(
@@ -105,7 +108,7 @@ async def _documents(
     earlier: Mapping[UUID, TaskDocument] | None = None,
 ) -> dict[UUID, TaskDocument]:
     position = found.position if as_of.instant else as_of.position
-    return await tasks_as_of(connection, tasks, position, as_of.instant, earlier) if tasks else {}
+    return await tasks_as_of(connection, tasks, position, as_of.instant, earlier)
 
 
 def _difference(old: TaskDocument | None, new: TaskDocument | None, was: bool, is_now: bool) -> TaskDifference | None:

@@ -32,8 +32,14 @@ from projections.task.list_query import (
     near,
 )
 
-LOOK: Final = 400
+LOOK: Final = 200
 """So many rows that held then are looked at in order before whatever fits is gathered."""
+
+DEEPER: Final = 800
+"""So many are, if so many will most likely do."""
+
+FEW: Final = 1_000
+"""So many tasks that had the terms and words are looked up one by one; more are met with what the columns fit."""
 
 
 class AsOf(msgspec.Struct, frozen=True):
@@ -83,6 +89,11 @@ async def choose_tasks(
         page, is_all = await _page(connection, order, statement, parameters)
         if page.has_more or is_all or is_indexed:
             return page
+        deeper = LOOK * (rows + 1) * 3 // (2 * len(page.rows)) if page.rows else DEEPER + 1
+        if deeper <= DEEPER:
+            page, is_all = await _page(connection, order, statement, parameters | {"look": deeper})
+            if page.has_more or is_all:
+                return page
     page, _ = await _page(connection, order, _gathered(order, [*everywhere, *asked.columns], past, asked), parameters)
     return page
 
@@ -101,7 +112,9 @@ class Past:
         }
         if as_of.instant is not None:
             self.parameters |= {"instant": as_of.instant, "moments": path(moment(as_of.instant), MOMENT_BITS)}
-        self.filters: Conditions = [*asked.columns, *self._sets_and_words()]
+        self.columns = asked.columns
+        self.sets_and_words = self._sets_and_words()
+        self.filters: Conditions = [*self.columns, *self.sets_and_words]
 
     def since(self, position: str, at: str) -> SQL:
         """That something had begun."""
@@ -200,11 +213,8 @@ def _looked(order: Order, conditions: Conditions, past: Past) -> Composed:
         "WHERE {conditions} AND {since} ORDER BY {order} LIMIT %(look)s), "
         "edge AS MATERIALIZED (SELECT created_position, key FROM present ORDER BY {by_key} OFFSET %(look)s - 1 LIMIT 1), "
         "valid AS MATERIALIZED (SELECT * FROM present UNION ALL {past} ORDER BY {by_key} LIMIT %(look)s) "
-        "SELECT r.*, v.created_position, v.key, (SELECT count(*) FROM valid) AS looked FROM valid v CROSS JOIN LATERAL ("
-        "SELECT {shown} FROM task_list t WHERE v.from_position IS NULL AND workspace_id = %(workspace)s "
-        "AND created_position = v.created_position AND {filters} UNION ALL "
-        "SELECT {past_shown} FROM task_list_past t WHERE created_position = v.created_position "
-        "AND from_position = v.from_position AND {filters}) r ORDER BY {by_key} LIMIT %(rows)s + 1"
+        "SELECT r.*, v.created_position, v.key, (SELECT count(*) FROM valid) AS looked FROM valid v "
+        "CROSS JOIN LATERAL ({shown}) r ORDER BY {by_key} LIMIT %(rows)s + 1"
     ).format(
         key=order.key or NOTHING,
         conditions=all_of(conditions),
@@ -212,9 +222,7 @@ def _looked(order: Order, conditions: Conditions, past: Past) -> Composed:
         order=order.sql(),
         by_key=order.by_key,
         past=_past_in_order(order, conditions, past),
-        shown=_shown(order, past),
-        past_shown=_past_shown(order),
-        filters=all_of(past.filters),
+        shown=_shown(order, past, all_of(past.filters)),
     )
 
 
@@ -239,13 +247,15 @@ def _past_in_order(order: Order, conditions: Conditions, past: Past) -> Composed
     )
 
 
-def _shown(order: Order, past: Past) -> Composed:
+def _shown(order: Order, past: Past, filters: Composed | SQL) -> Composed:
+    """The row that `v` stands for, if it meets the filters."""
     line = SQL("NULL::bytea") if past.is_instant else SQL("CASE WHEN position <= %(as_of)s THEN summary END")
-    return SQL("task_id, {shown} AS shown, {line} AS line").format(shown=order.shown, line=line)
-
-
-def _past_shown(order: Order) -> Composed:
-    return SQL("task_id, {shown} AS shown, NULL::bytea AS line").format(shown=order.shown)
+    return SQL(
+        "SELECT task_id, {shown} AS shown, {line} AS line FROM task_list t WHERE v.from_position IS NULL "
+        "AND workspace_id = %(workspace)s AND created_position = v.created_position AND {filters} UNION ALL "
+        "SELECT task_id, {shown} AS shown, NULL::bytea AS line FROM task_list_past t "
+        "WHERE created_position = v.created_position AND from_position = v.from_position AND {filters}"
+    ).format(shown=order.shown, line=line, filters=filters)
 
 
 def every_side(past: Past, shown: Composed, past_shown: Composed, conditions: Composed, nodes: SQL) -> Composed:
@@ -273,20 +283,32 @@ def _gathered(order: Order, conditions: Conditions, past: Past, asked: Asked) ->
     candidates = past.candidates()
     if asked.words == "":
         candidates.append(SQL("(SELECT NULL::bigint WHERE false)").format())
-    key = SQL("created_position, {} AS key").format(order.key or NOTHING)
-    fitting = every_side(
-        past,
-        SQL(", ").join([_shown(order, past), key]),
-        SQL(", ").join([_past_shown(order), key]),
-        all_of([SQL("created_position = c.number") if candidates else SQL("true"), *conditions]),
-        SQL("true") if candidates else SQL("node = ANY(%(nodes)s::bigint[])"),
-    )
+    # Only what indexes have; of the few that are shown the rows are read in the end.
+    place = SQL("created_position, {key} AS key, {place} AS from_position")
+    present = place.format(key=order.key or NOTHING, place=NOTHING)
+    ended = place.format(key=order.key or NOTHING, place=SQL("from_position"))
+    fitting = every_side(past, present, ended, all_of(conditions), SQL("node = ANY(%(nodes)s::bigint[])"))
     if candidates:
+        its_own = all_of([SQL("created_position = c.number"), *conditions])
+        # Of the two ways one is gone, by how many there are: the other one's condition is false before it begins.
         fitting = SQL(
-            "WITH candidates(number) AS MATERIALIZED ({candidates}) "
-            "SELECT f.* FROM candidates c CROSS JOIN LATERAL ({fitting}) f"
-        ).format(candidates=SQL(" INTERSECT ").join([*candidates, *candidates[:1]][: max(2, len(candidates))]), fitting=fitting)
-    return SQL("SELECT f.*, 0::bigint AS looked FROM ({}) f ORDER BY {} LIMIT %(rows)s + 1").format(fitting, order.by_key)
+            "WITH candidates(number) AS MATERIALIZED ({candidates}), counted(are_few) AS MATERIALIZED ("
+            "SELECT {one_by_one} OR count(*) <= {few} FROM candidates) "
+            "SELECT f.* FROM candidates c CROSS JOIN LATERAL ({looked_up}) f WHERE (SELECT are_few FROM counted) "
+            "UNION ALL SELECT f.* FROM ({met}) f JOIN candidates c ON c.number = f.created_position "
+            "WHERE NOT (SELECT are_few FROM counted)"
+        ).format(
+            candidates=SQL(" INTERSECT ").join([*candidates, *candidates[:1]][: max(2, len(candidates))]),
+            # What is not deleted is nearly everything.
+            one_by_one=len(asked.columns) == 1,
+            few=FEW,
+            looked_up=every_side(past, present, ended, its_own, SQL("true")),
+            met=fitting,
+        )
+    return SQL(
+        "SELECT r.*, v.created_position, v.key, 0::bigint AS looked FROM (SELECT * FROM ({fitting}) f ORDER BY {by_key} "
+        "LIMIT %(rows)s + 1) v CROSS JOIN LATERAL ({shown}) r ORDER BY {by_key}"
+    ).format(fitting=fitting, by_key=order.by_key, shown=_shown(order, past, SQL("true")))
 
 
 async def _page(

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.sql import SQL
 
 from projections.task.list_as_of import AsOf, Past, every_side
-from projections.task.list_query import TaskQuery, all_of, asked_for
+from projections.task.list_query import Conditions, TaskQuery, all_of, asked_for
 
 NEAR: Final = 20_000
 """So many positions between two moments are looked through for events; over more, the workspace's tasks are, one by one."""
@@ -72,13 +72,14 @@ async def members(
 ) -> set[UUID]:
     """Which of the tasks were on the list at the moment."""
     past = Past(asked_for(workspace_id, query), as_of)
-    conditions = [
-        SQL("workspace_id = %(workspace)s"),
-        SQL("created_position = c.number"),
-        *past.filters,
-    ]
-    statement = SQL("SELECT f.task_id FROM unnest(%(among)s::bigint[]) AS c(number) CROSS JOIN LATERAL ({}) f").format(
-        every_side(past, SQL("task_id").format(), SQL("task_id").format(), all_of(conditions), SQL("true"))
+    conditions: Conditions = [SQL("workspace_id = %(workspace)s"), SQL("created_position = c.number"), *past.columns]
+    # Who never had the label is passed over before anything else is asked of him.
+    statement = SQL(
+        "SELECT f.task_id FROM (SELECT t.created_position AS number FROM unnest(%(among)s::bigint[]) AS t(created_position) "
+        "WHERE {} OFFSET 0) c CROSS JOIN LATERAL ({}) f"
+    ).format(
+        all_of([SQL("true"), *past.sets_and_words]),
+        every_side(past, SQL("task_id").format(), SQL("task_id").format(), all_of(conditions), SQL("true")),
     )
     cursor = connection.cursor(binary=True)
     parameters = past.parameters | {"among": [task.created_position for task in among]}
