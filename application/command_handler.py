@@ -156,10 +156,13 @@ class CommandHandler(Generic[S, E, C]):
     async def _handle(self, asked: "Asked[S, C]") -> Receipt:
         held = Held(self._turns, LONGEST_WAIT_FOR_TURN)
         try:
-            await held.take(asked.stream_id)
-            with suppress(VersionConflict, ConditionViolated):
+            if not held.take_stream_at_once(asked.stream_id):
+                await held.take_stream(asked.stream_id)
+            try:
                 receipt = await self._decided_on_memory(asked, held)
                 return receipt or await self._decided_on_log(asked, held)
+            except (VersionConflict, ConditionViolated):
+                pass
             for _ in range(MOST_ATTEMPTS - 1):
                 with suppress(VersionConflict, ConditionViolated):
                     return await self._decided_on_log(asked, held)
@@ -216,7 +219,9 @@ class CommandHandler(Generic[S, E, C]):
             return _NOTHING
         tags = self.tags(asked, events)
         changed = frozenset().union(*tags)
-        await held.take_tags({rule.boundary.tag: rule.boundary.tag in changed for rule in rules})
+        turns = {rule.boundary.tag: rule.boundary.tag in changed for rule in rules}
+        if not held.take_tags_at_once(turns):
+            await held.take_tags(turns)
         rested: list[tuple[Boundary[Any], Seen[Any]]] = []
         for rule in rules:
             seen = self._store.recall_boundary(rule.boundary)
@@ -239,7 +244,7 @@ class CommandHandler(Generic[S, E, C]):
     def tags(self, asked: "Asked[S, C]", events: tuple[E, ...]) -> tuple[frozenset[str], ...]:
         """The tags of each event."""
         workspace_id = asked.context.principal.workspace_id
-        return tuple(frozenset(self._tags_of(event, asked.stream_id, workspace_id)) for event in events)
+        return tuple([frozenset(self._tags_of(event, asked.stream_id, workspace_id)) for event in events])
 
     async def decide(self, asked: "Asked[S, C]", loaded: Loaded[Any] | None) -> tuple[E, ...]:
         """The events that the command leads to on the stream as it is. Raises DomainError or PreconditionFailed."""
@@ -279,7 +284,7 @@ class CommandHandler(Generic[S, E, C]):
             return Receipt(
                 stream_id=asked.stream_id, version=loaded.version, position=loaded.position, body=unchanged, changed=False
             )
-        conditions = tuple(Condition(boundary.tag, seen.at) for boundary, seen in rested.boundaries)
+        conditions = tuple([Condition(boundary.tag, seen.at) for boundary, seen in rested.boundaries])
         appended = await self._store.append(self.append_of(asked, loaded, events, conditions))
         receipt = self.accepted(asked, loaded, events, appended)
         if events and not appended.replayed:
@@ -298,8 +303,10 @@ class CommandHandler(Generic[S, E, C]):
             correlation_id=context.correlation_id,
             causation_id=context.causation_id,
             events=tuple(
-                NewEvent(asked.stream_id, before + number, event, context.effective_at, self.aggregate.scope(event))
-                for number, event in enumerate(events, 1)
+                [
+                    NewEvent(asked.stream_id, before + number, event, context.effective_at, self.aggregate.scope(event))
+                    for number, event in enumerate(events, 1)
+                ]
             ),
             receipt_start=receipt_start(asked.stream_id, before + len(events)),
             idempotency=context.idempotency,

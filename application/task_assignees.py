@@ -15,6 +15,8 @@ MembersOf = Callable[[UUID], Awaitable[frozenset[UUID]]]
 """The principals that a workspace's tasks can be assigned to."""
 
 _NOBODY: Final[frozenset[UUID]] = frozenset()
+# Made once: every command is asked.
+_ONE: Final = (AssignTask, ReassignTask)
 
 
 class AssigneesAreMembers:
@@ -41,16 +43,16 @@ class AssigneesAreMembers:
 
 def _require_members(named: frozenset[UUID], command: TaskCommand, members: frozenset[UUID]) -> None:
     if not named <= members:
-        field = "assignee" if isinstance(command, AssignTask | ReassignTask) else "assignees"
+        field = "assignee" if isinstance(command, _ONE) else "assignees"
         raise InvalidValue("unknown_assignee", "an assignee is not a member of this workspace", field)
 
 
 def named_assignees(command: TaskCommand) -> frozenset[UUID]:
     """Whom the command puts on the task."""
-    if isinstance(command, AssignTask | ReassignTask):
-        return frozenset({command.assignee})
     if isinstance(command, CreateTask):
-        return frozenset(command.assignees)
-    if isinstance(command, ChangeTask) and command.assignees is not msgspec.UNSET:
-        return frozenset(command.assignees)
+        return frozenset(command.assignees) if command.assignees else _NOBODY
+    if isinstance(command, ChangeTask):
+        return _NOBODY if command.assignees is msgspec.UNSET else frozenset(command.assignees)
+    if isinstance(command, _ONE):
+        return frozenset({command.assignee})
     return _NOBODY

@@ -44,7 +44,7 @@ class CommandsTogether(Generic[S, E, C]):
         places: Sequence[int] = range(len(commands))
         try:
             for stream_id in sorted(asked.stream_id for asked in commands):
-                await held.take(stream_id)
+                await held.take_stream(stream_id)
             # What remembered state did not prove is decided once more, on what the log says.
             for fresh in (False, True):
                 decided = await self._decided(commands, places, breathe, fresh=fresh)

@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Hashable
 from contextlib import suppress
+from uuid import UUID
 
 
 class NoTurn(Exception):
@@ -39,7 +40,8 @@ class _Line:
             self.changing = False
         else:
             self.sharing -= 1
-        self.call()
+        if self.waiting:
+            self.call()
 
     def call(self) -> None:
         """Let in whoever is first, and those behind who can share with him."""
@@ -130,9 +132,26 @@ class Held:
         self._deadline: float | None = None
         self._held: dict[Hashable, bool] = {}
 
-    async def take(self, name: Hashable) -> None:
-        """The turn to change what has this name."""
-        await self._take(name, to_change=True)
+    def _take_at_once(self, name: Hashable, *, to_change: bool) -> bool:
+        if not self._turns.enter_at_once(name, to_change=to_change):
+            return False
+        self._held[name] = to_change
+        return True
+
+    def take_stream_at_once(self, stream_id: UUID) -> bool:
+        """The turn to change this stream, if it needs no waiting."""
+        # By its number: the hash of a UUID is made in Python, each time that it is asked for.
+        return self._take_at_once(stream_id.int, to_change=True)
+
+    async def take_stream(self, stream_id: UUID) -> None:
+        """The turn to change this stream."""
+        await self._take(stream_id.int, to_change=True)
+
+    def take_tags_at_once(self, tags: dict[str, bool]) -> bool:
+        """The turns for these tags, if none was taken before and they need no waiting; some may be taken if not."""
+        if any(isinstance(name, str) for name in self._held):
+            return False
+        return all(self._take_at_once(tag, to_change=tags[tag]) for tag in sorted(tags))
 
     async def take_tags(self, tags: dict[str, bool]) -> None:
         """The turns for these tags, True where it is to change: instead of those for other tags that are held."""
@@ -145,14 +164,15 @@ class Held:
             await self._take(tag, to_change=tags[tag])
 
     async def _take(self, name: Hashable, *, to_change: bool) -> None:
-        if not self._turns.enter_at_once(name, to_change=to_change):
-            if self._deadline is None:
-                self._deadline = asyncio.get_running_loop().time() + self._patience
-            try:
-                async with asyncio.timeout_at(self._deadline):
-                    await self._turns.enter(name, to_change=to_change)
-            except TimeoutError:
-                raise NoTurn from None
+        if self._take_at_once(name, to_change=to_change):
+            return
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._patience
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await self._turns.enter(name, to_change=to_change)
+        except TimeoutError:
+            raise NoTurn from None
         self._held[name] = to_change
 
     def turn_away(self, reason: Exception) -> None:
@@ -162,8 +182,9 @@ class Held:
 
     def give_back(self) -> None:
         """Leave all."""
-        for name in list(self._held):
-            self._leave(name)
+        for name, to_change in self._held.items():
+            self._turns.leave(name, to_change=to_change)
+        self._held.clear()
 
     def _leave(self, name: Hashable) -> None:
         self._turns.leave(name, to_change=self._held.pop(name))

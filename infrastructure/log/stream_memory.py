@@ -16,7 +16,8 @@ class StreamMemory:
 
     def __init__(self, most_bytes: int = DEFAULT_BYTES) -> None:
         self._most_bytes = most_bytes
-        self._kept: OrderedDict[UUID, tuple[Loaded[Any], int]] = OrderedDict()
+        # By the number of the id: the hash of a UUID is made in Python, each time that it is asked for.
+        self._kept: OrderedDict[int, tuple[Loaded[Any], int]] = OrderedDict()
         self._bytes = 0
 
     @property
@@ -26,25 +27,25 @@ class StreamMemory:
 
     def recall(self, stream_id: UUID) -> Loaded[Any] | None:
         """The stream, if it is remembered."""
-        known = self._kept.get(stream_id)
+        known = self._kept.get(stream_id.int)
         if known is None:
             return None
-        self._kept.move_to_end(stream_id)
+        self._kept.move_to_end(stream_id.int)
         return known[0]
 
     def remember(self, stream_id: UUID, loaded: Loaded[Any]) -> None:
         """Keep it unless a newer version is remembered."""
-        known = self._kept.get(stream_id)
+        known = self._kept.get(stream_id.int)
         if known is None or known[0].version <= loaded.version:
             self.replace(stream_id, loaded)
 
     def replace(self, stream_id: UUID, loaded: Loaded[Any]) -> None:
         """Keep it in any case."""
-        known = self._kept.pop(stream_id, None)
+        known = self._kept.pop(stream_id.int, None)
         if known is not None:
             self._bytes -= known[1]
         size = size_of(loaded)
-        self._kept[stream_id] = (loaded, size)
+        self._kept[stream_id.int] = (loaded, size)
         self._bytes += size
         while self._bytes > self._most_bytes:
             self._bytes -= self._kept.popitem(last=False)[1][1]

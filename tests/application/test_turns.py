@@ -1,6 +1,7 @@
 """Turns at names: first come, first served, and nobody is left standing there."""
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
@@ -105,9 +106,10 @@ async def test_who_is_called_and_gives_up_at_the_same_moment_passes_the_turn_on(
 
 async def test_who_has_waited_long_enough_is_told(turns: Turns) -> None:
     first, second = Held(turns, 0), Held(turns, 0)
-    await first.take("name")
+    stream = uuid4()
+    await first.take_stream(stream)
     with pytest.raises(NoTurn):
-        await second.take("name")
+        await second.take_stream(stream)
     second.give_back()
     first.give_back()
     assert turns.busy == 0
@@ -117,12 +119,35 @@ async def test_two_who_want_the_same_tags_never_wait_for_each_other(turns: Turns
     async def work(tags: list[str]) -> None:
         held = Held(turns, 60)
         for _ in range(20):
-            await held.take_tags(dict.fromkeys(tags, True))
+            # As commands do it: at once where that can be had, and in order behind others where it cannot.
+            if not held.take_tags_at_once(dict.fromkeys(tags, True)):
+                await held.take_tags(dict.fromkeys(tags, True))
             await asyncio.sleep(0)
             held.give_back()
 
     await asyncio.wait_for(asyncio.gather(*(work(tags) for tags in (["a", "b"], ["b", "a"], ["b", "c"], ["c", "a"]))), 30)
     assert turns.busy == 0
+
+
+async def test_tags_that_need_waiting_are_not_taken_at_once(turns: Turns) -> None:
+    first, second = Held(turns, 60), Held(turns, 60)
+    assert first.take_tags_at_once({"b": True})
+    assert not second.take_tags_at_once({"a": True, "b": False})
+    waiting = asyncio.create_task(second.take_tags({"a": True, "b": False}))
+    await settle()
+    assert not waiting.done()
+    first.give_back()
+    await waiting
+    assert not turns.enter_at_once("a", to_change=False)
+    assert not turns.enter_at_once("b", to_change=True)
+    second.give_back()
+    assert turns.busy == 0
+
+
+async def test_tags_are_not_taken_at_once_beside_others_that_are_held(turns: Turns) -> None:
+    held = Held(turns, 60)
+    assert held.take_tags_at_once({"b": True})
+    assert not held.take_tags_at_once({"a": True})
 
 
 async def test_other_tags_take_the_place_of_those_that_are_held(turns: Turns) -> None:
