@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import rich_click as click
@@ -100,6 +101,14 @@ def parked(replay: bool) -> None:
 def verify(as_json: bool, read_models: bool) -> None:
     """Check that every event is as it was appended, by its hash and its place; exit code 1 if one is not."""
     _operate("verify", as_json=as_json, read_models=read_models)
+
+
+@taskmaster.command()
+@click.argument("ids", nargs=-1, required=True, type=click.UUID)
+@click.confirmation_option(prompt="What the events of these streams say will be gone for ever. Erase it?")
+def erase(ids: tuple[UUID, ...]) -> None:
+    """Erase what all events so far of these tasks or other streams say, for ever. That they happened stays."""
+    _operate("erase", streams=ids)
 
 
 @taskmaster.command()

@@ -2,9 +2,10 @@
 code.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 from rich.console import Console
@@ -18,11 +19,13 @@ from infrastructure.cli.verify_report import print_verification
 from infrastructure.importing.report import print_summary, require_writable, write_report
 from infrastructure.importing.tickets import ImportRequest
 from infrastructure.importing.tickets import import_tickets as run_import
+from infrastructure.log.erasing import NotErasable, erase_payloads
 from infrastructure.log.retagging import retag as derive_tags
 from infrastructure.log.verify import verify_log
 from infrastructure.processes.failpoints import arm
 from infrastructure.read_models.verify import verify_read_models
-from infrastructure.settings import Settings
+from infrastructure.servers.postgres import connect_sync, log_schema
+from infrastructure.settings import ConfigurationError, Settings
 
 STOPPED_ON_ITS_WAY = 1
 ROWS_REFUSED = 3
@@ -87,6 +90,21 @@ def verify(settings: Settings, *, as_json: bool, read_models: bool = False) -> i
     models = verify_read_models(settings) if read_models and not found.first_bad else None
     print_verification(Console(), found, models, as_json=as_json)
     return 1 if not found.is_clean or any(each.differing for each in models or ()) else 0
+
+
+def erase(settings: Settings, *, streams: Sequence[UUID]) -> int:
+    """Erase the payloads of these streams and say how many they were."""
+    schema = log_schema(settings.log_name)
+    try:
+        with connect_sync(settings.database_url, schema, "taskmaster erase") as connection:
+            erased = erase_payloads(connection, schema, streams)
+    except NotErasable as refusal:
+        raise ConfigurationError(str(refusal)) from None
+    _say(
+        f"the payloads of {erased.events:,} events were erased; from position {erased.position:,} on no read model holds "
+        "anything of them, once the workers have come there"
+    )
+    return 0
 
 
 def status(settings: Settings, *, as_json: bool) -> int:
