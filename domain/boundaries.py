@@ -17,7 +17,7 @@ class Boundary(msgspec.Struct, Generic[B], frozen=True):
     """All events with one tag, and what they add up to. `evolve` is total, as everywhere.
 
     It looks at payloads and not only at what the tag promises: two tags of one id, however unlikely, then cost a conflict and
-    never a wrong decision.
+    never a wrong decision. An erased event comes as `Erased`: of that the tag and the type are all that can be looked at.
     """
 
     tag: str

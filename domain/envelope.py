@@ -12,10 +12,12 @@ E = TypeVar("E")
 class Erased(msgspec.Struct, frozen=True, gc=False):
     """In the place of a payload that was erased: its type and what its envelope says are all that is left of it.
 
-    That it happened still counts, so each aggregate tells what its type alone says; what its payload said is unknown.
+    That it happened still counts, so each aggregate tells what its type alone says; what its payload said is unknown. `scope`
+    is the one in which the log gave it a number, if it did.
     """
 
     topic: str
+    scope: UUID | None = None
 
     @property
     def reason(self) -> None:

@@ -12,7 +12,7 @@ import psycopg
 from domain import tags
 from domain.boundaries import Boundary, Seen
 from domain.tags import tag_id
-from infrastructure.log.codec import decode, is_foreign
+from infrastructure.log.codec import decode, erased, is_foreign
 from infrastructure.log.tags import OtherTagScheme
 
 B = TypeVar("B")
@@ -38,7 +38,6 @@ async def read_boundary(connection: psycopg.AsyncConnection[Any], boundary: Boun
     """The boundary with everything after what was seen folded onto it.
 
     Where the log has no event at `seen.at` with this tag any more, it is another history, and the boundary is read anew.
-    An erased event changes nothing, but it is the last event of its boundaries all the same.
     Raises UnknownEventType and OtherTagScheme.
     """
     cursor = connection.cursor(binary=True)
@@ -57,8 +56,9 @@ def folded(boundary: Boundary[B], seen: Seen[B], rows: Iterable[Sequence[Any]]) 
             raise OtherTagScheme
         if position is not None and position > seen.at:
             at = position
-            if stored is not None and not is_foreign(topic):
-                state = boundary.evolve(state, decode(topic, schema_version, stored))
+            if not is_foreign(topic):
+                event = erased(topic) if stored is None else decode(topic, schema_version, stored)
+                state = boundary.evolve(state, event)
     return Seen(state, at)
 
 

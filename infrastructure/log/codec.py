@@ -64,11 +64,11 @@ class Codec:
         except msgspec.DecodeError as error:
             raise UnknownEventType(f"an event {topic!r} has a form that this release does not know: {error}") from error
 
-    def erased(self, topic: str) -> Erased:
+    def erased(self, topic: str, scope: UUID | None = None) -> Erased:
         """What stands for a payload that was erased; raises UnknownEventType for a type from the future."""
         if topic not in self._versions:
             raise UnknownEventType(f"event type {topic!r} is unknown to this release")
-        return Erased(topic)
+        return Erased(topic, scope)
 
     def is_foreign(self, topic: str) -> bool:
         """Whether a type is of somebody else's application, whose events may stand in this log as well.
@@ -100,9 +100,9 @@ def decode(topic: str, schema_version: int, state: bytes) -> Any:
     return KNOWN.decode(topic, schema_version, state)
 
 
-def erased(topic: str) -> Erased:
+def erased(topic: str, scope: UUID | None = None) -> Erased:
     """See `Codec.erased`."""
-    return KNOWN.erased(topic)
+    return KNOWN.erased(topic, scope)
 
 
 def is_foreign(topic: str) -> bool:

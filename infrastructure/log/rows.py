@@ -32,7 +32,7 @@ def recorded_event(row: Sequence[Any]) -> Record:
         correlation_id=row[8],
         causation_id=row[9],
         hash=row[10],
-        event=decode(topic, row[12], state) if state is not None else erased(topic),
+        event=decode(topic, row[12], state) if state is not None else erased(topic, row[16]),
         epoch=row[14],
         authority=row[15],
         scope=row[16],

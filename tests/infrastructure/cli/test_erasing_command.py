@@ -1,5 +1,7 @@
 """`taskmaster erase`: asks, erases for ever, and says from where on nothing is left."""
 
+from io import StringIO
+
 import pytest
 
 from domain.task.events import TaskCreated, TaskRenamed
@@ -26,7 +28,8 @@ def test_it_erases_and_says_how_much_and_from_where_on(world: World, run: Run, e
     assert "position 4" in output
 
 
-def test_it_asks_before(world: World, run: Run, environ: dict[str, str]) -> None:
+def test_it_asks_before(world: World, run: Run, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", StringIO("n\n"))
     code, _, _ = run(f"erase {number(1)}", **environ)
     assert (code, erased(world)) == (1, [])
 

@@ -98,14 +98,14 @@ async def test_folding_keeps_what_its_type_says(database_url: str) -> None:
 
 
 @pytest.mark.usefixtures("_tagged_by_label")
-async def test_it_is_the_last_event_of_its_boundary_all_the_same(database_url: str) -> None:
-    boundary: Boundary[int] = Boundary("a", 0, lambda count, _: count + 1)
+async def test_its_boundary_is_told_of_it_with_no_more_than_its_type(database_url: str) -> None:
+    boundary: Boundary[list[str]] = Boundary("a", [], lambda told, event: [*told, getattr(event, "label", repr(event))])
     async with open_store(database_url) as store:
         await _label(store, number(1))
-        assert (await store.load_boundary(boundary)).state == 1
+        assert (await store.load_boundary(boundary)).state == ["a"]
         _erase(database_url, 2)
         seen = await store.load_boundary(boundary)
-        assert (seen.state, seen.at) == (0, 2)
+        assert (seen.state, seen.at) == ([repr(Erased("task.label_added"))], 2)
 
 
 async def _label(store: PostgresEventStore, task: UUID) -> None:
