@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import psycopg
 
+from infrastructure.log.rows import HEAD
+
 DIGITS = 8
 
 
@@ -52,8 +54,7 @@ async def require_place(connection: psycopg.AsyncConnection[Any], place: Place, 
         return Place(0)
     cursor = connection.cursor(binary=True)
     await cursor.execute(
-        "SELECT newest.position, e.hash FROM (SELECT coalesce(max(notification_id), 0) AS position FROM events) newest "
-        "LEFT JOIN events e ON e.notification_id = %s",
+        f"SELECT newest.position, e.hash FROM ({HEAD}) newest(position) LEFT JOIN events e ON e.notification_id = %s",
         (place.position,),
         prepare=True,
     )

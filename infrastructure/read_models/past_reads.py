@@ -7,6 +7,7 @@ from uuid import UUID
 
 import psycopg
 
+from infrastructure.log.rows import HEAD
 from infrastructure.log.time_travel import tasks_as_of
 from projections.tables.bounds import Room
 from projections.task.list import Page
@@ -19,7 +20,7 @@ Connection = psycopg.AsyncConnection[Any]
 # Positions have no gaps, and what is recorded later is never recorded at an earlier time: halving finds the place.
 _RECORDED_BY: LiteralString = (
     "WITH RECURSIVE search(low, high) AS ("
-    "SELECT 0::bigint, (SELECT coalesce(max(notification_id), 0) FROM events) UNION ALL "
+    f"SELECT 0::bigint, ({HEAD}) UNION ALL "
     "SELECT CASE WHEN e.recorded_at <= %(instant)s THEN m.middle ELSE s.low END, "
     "CASE WHEN e.recorded_at <= %(instant)s THEN s.high ELSE m.middle - 1 END "
     "FROM search s CROSS JOIN LATERAL (SELECT (s.low + s.high + 1) / 2 AS middle) m "
