@@ -3,6 +3,7 @@
 import csv
 import io
 import random
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -77,6 +78,7 @@ def made_up_history(cases: int, seed: int = 1) -> list[tuple[str, ...]]:
 
 def files(folder: Path, content: bytes, mapping: str = MAPPING) -> tuple[Path, str]:
     """A history and its mapping as files: the path of the one, the name of the other."""
+    folder.mkdir(exist_ok=True)
     history, named = folder / "history.csv", folder / "sample.toml"
     history.write_bytes(content)
     named.write_text(mapping)
@@ -101,6 +103,18 @@ def log_rows(database_url: str, query: str, *parameters: object) -> list[tuple[A
 def recorded_events(database_url: str) -> list[tuple[Any, ...]]:
     """Every event by position, without what differs from run to run: recording time and hash."""
     return log_rows(database_url, f"SELECT {COLUMNS} FROM events ORDER BY notification_id")
+
+
+def recorded_by_names(database_url: str) -> list[tuple[Any, ...]]:
+    """The same with the names of imported people in the place of their ids, which are others in every database."""
+    kept = log_rows(database_url, "SELECT principal_id, imported_as FROM taskmaster.members WHERE imported_as IS NOT NULL")
+    names = {str(each): name for each, name in kept}
+    ids = re.compile("|".join(names) or "$^")
+
+    def named(value: object) -> object:
+        return ids.sub(lambda found: names[found[0]], str(value)) if isinstance(value, UUID | str) else value
+
+    return [tuple(map(named, event)) for event in recorded_events(database_url)]
 
 
 def rename(connection: psycopg.Connection[Any], task_id: UUID, title: str) -> None:

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from application.importing.ids import ImportSource
 from application.importing.mapping import TicketMapping
+from application.importing.people import People
 from application.importing.recognition import Recognition, RecordedStep
 from application.importing.rows import Rejection, TicketRow, TicketValues
 from application.importing.steps import Confirm, Step
@@ -86,11 +87,12 @@ _NEW: Final = ImportedStream()
 class TicketHistory:
     """Decides a file's rows in order, remembering every task as its own decisions leave it."""
 
-    def __init__(self, source: ImportSource, mapping: TicketMapping, rows: Sequence[TicketRow]) -> None:
+    def __init__(self, source: ImportSource, people: People, mapping: TicketMapping, rows: Sequence[TicketRow]) -> None:
         self._source = source
+        self._people = people
         self._mapping = mapping
         self._import_id = source.import_id
-        self._known = Recognition(source, rows)
+        self._known = Recognition(source, people, rows)
         self._streams: dict[str, ImportedStream] = {}
         self._refused: set[int] = set()
         self._refused_by_rules: dict[str, dict[int, DomainError]] = {}
@@ -102,10 +104,6 @@ class TicketHistory:
         if known is None:
             known = self._task_ids[case] = self._source.task_id(case)
         return known
-
-    def principal_id(self, resource: str) -> UUID:
-        """The id of the member who stands for the resource."""
-        return self._known.principal_id(resource)
 
     def reload(self, streams: Mapping[str, ImportedStream], recorded: Mapping[str, Sequence[RecordedStep]]) -> None:
         """Take the named cases' tasks as the log has them, with what was imported of them."""
@@ -148,7 +146,7 @@ class TicketHistory:
         self._streams[row.case] = ImportedStream(task, version + len(events), newest)
         return Append(
             workspace_id=self._source.workspace_id,
-            principal_id=self.principal_id(row.resource),
+            principal_id=self._people.id_of(row.resource),
             command_id=self._known.command_id(row),
             correlation_id=self._import_id,
             causation_id=corrected,
@@ -202,10 +200,10 @@ class TicketHistory:
         match step:
             case "assign":
                 if row.resource:
-                    yield AssignTask(assignee=self.principal_id(row.resource), reason=row.activity)
+                    yield AssignTask(assignee=self._people.id_of(row.resource), reason=row.activity)
             case "reassign":
                 if row.resource:
-                    yield ReassignTask(assignee=self.principal_id(row.resource), reason=row.activity)
+                    yield ReassignTask(assignee=self._people.id_of(row.resource), reason=row.activity)
             case "set_priority":
                 if row.values.priority:
                     yield SetPriority(priority=row.values.priority, reason=row.activity)

@@ -1,4 +1,4 @@
-"""The ids of what is imported, all derived here.
+"""The ids of what is imported, all derived here; those of people are random, see `people`.
 
 They follow from what is imported and into which workspace, so that whatever file it comes from, it is recognised. They are
 digests under the workspace's own secret: without it nobody can try out what a title or a name was, and destroying it ends that
@@ -32,10 +32,6 @@ class ImportSource(msgspec.Struct, frozen=True):
     def task_id(self, case: str) -> UUID:
         """The task of a case: the same in every file that is imported with the mapping of this name."""
         return self._id("ticket", self.mapping_name, case)
-
-    def principal_id(self, resource: str) -> UUID:
-        """The placeholder member for a resource; the importing user stands in where a row names nobody."""
-        return self._id("person", resource) if resource else self.owner_id
 
     def row_id(self, row: TicketRow, occurrence: int) -> UUID:
         """The command of a row, known by its ticket and content; `occurrence` counts rows that are the same in both."""

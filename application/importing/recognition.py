@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from application.importing.ids import ImportSource
+from application.importing.people import People
 from application.importing.rows import TicketRow, TicketValues
 
 Step = tuple[str, datetime, UUID]
@@ -26,8 +27,9 @@ class RecordedStep(msgspec.Struct, frozen=True, gc=False):
 class Recognition:
     """Knows a row by its ticket and content; of the log it knows what it was told of each case."""
 
-    def __init__(self, source: ImportSource, rows: Sequence[TicketRow]) -> None:
+    def __init__(self, source: ImportSource, people: People, rows: Sequence[TicketRow]) -> None:
         self._source = source
+        self._people = people
         self._cases: dict[str, list[TicketRow]] = defaultdict(list)
         self._before: dict[int, TicketRow] = {}
         self._said: dict[int, TicketValues] = {}
@@ -37,7 +39,6 @@ class Recognition:
         self._recorded: set[int] = set()
         self._corrections: dict[int, UUID] = {}
         self._last_said: dict[str, dict[str, int]] = {}
-        self._people: dict[str, UUID] = {}
         for row in rows:
             self._place(row)
         for case in self._cases.values():
@@ -68,13 +69,6 @@ class Recognition:
     def command_id(self, row: TicketRow) -> UUID:
         """The command that the row is."""
         return self._ids[row.line]
-
-    def principal_id(self, resource: str) -> UUID:
-        """The id of the member who stands for the resource."""
-        known = self._people.get(resource)
-        if known is None:
-            known = self._people[resource] = self._source.principal_id(resource)
-        return known
 
     def rows_of(self, case: str) -> Sequence[TicketRow]:
         """The case's rows, in order."""
@@ -133,11 +127,11 @@ class Recognition:
         for row in rows:
             if row.line in self._recorded:
                 at = row.at if self._ids[row.line] in recorded else row.other
-                claimed = unclaimed[row.activity, at or row.at, self.principal_id(row.resource)]
+                claimed = unclaimed[row.activity, at or row.at, self._people.id_of(row.resource)]
                 if claimed:
                     claimed.pop()
         for row in unknown:
-            left = unclaimed[row.activity, row.at, self.principal_id(row.resource)]
+            left = unclaimed[row.activity, row.at, self._people.id_of(row.resource)]
             if left:
                 self._corrections[row.line] = left.pop()
 

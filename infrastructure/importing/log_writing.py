@@ -26,9 +26,14 @@ PATIENCE_SECONDS: Final = 30.0
 # Any other outcome than "appended" ends the transaction that all calls of one pipeline share, by the plainest error there is.
 _ALL_OR_NONE: Final = SQL("SELECT a.*, 1 / (CASE WHEN 0 = ALL (outcomes) THEN 1 ELSE 0 END) FROM ({call}) AS a")
 _EVENTS_OF: Final = f"SELECT {COLUMNS} FROM events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
-_ADD_MEMBERS: Final = (
-    "INSERT INTO taskmaster.members (workspace_id, principal_id, role, display_name) "
-    "SELECT %s, unnest(%s::uuid[]), 'imported', unnest(%s::text[]) ON CONFLICT DO NOTHING"
+_ADD_PEOPLE: Final = (
+    "INSERT INTO taskmaster.members (workspace_id, principal_id, role, display_name, imported_as) "
+    "SELECT %s, p.id, 'imported', p.name, p.name FROM unnest(%s::uuid[], %s::text[]) AS p(id, name) "
+    "ON CONFLICT (workspace_id, imported_as) DO NOTHING"
+)
+_PEOPLE: Final = (
+    "SELECT imported_as, principal_id FROM taskmaster.members WHERE workspace_id = %s AND imported_as IS NOT NULL "
+    "AND (%s::text[] IS NULL OR imported_as = ANY(%s::text[]))"
 )
 _PERSONAL_WORKSPACE: Final = (
     "SELECT u.id, w.id, w.log, w.import_secret FROM taskmaster.users u "
@@ -66,11 +71,16 @@ class ImportLog:
         row = self._patiently(lambda c: c.execute(_PERSONAL_WORKSPACE, (email_key,)).fetchone())
         return PersonalWorkspace(*row) if row else None
 
-    def add_members(self, workspace_id: UUID, names: Mapping[UUID, str]) -> None:
-        """Add a placeholder member for each name that has none yet."""
-        if names:
-            members = (workspace_id, list(names), list(names.values()))
-            self._patiently(lambda c: c.execute(_ADD_MEMBERS, members))
+    def people(self, workspace_id: UUID, names: Iterable[str] | None = None) -> dict[str, UUID]:
+        """The ids that are kept of imported people, or of just these, by their names."""
+        wanted = None if names is None else list(names)
+        return dict(self._patiently(lambda c: c.execute(_PEOPLE, (workspace_id, wanted, wanted)).fetchall()))
+
+    def add_people(self, workspace_id: UUID, ids: Mapping[str, UUID]) -> dict[str, UUID]:
+        """Keep the ids of people by their names, a placeholder member for each who has none yet; those that are kept now."""
+        added = (workspace_id, list(ids.values()), list(ids))
+        self._patiently(lambda c: c.execute(_ADD_PEOPLE, added))
+        return self.people(workspace_id, ids)
 
     def append_chunk(self, appends: Sequence[Append]) -> int:
         """Append all in one transaction; the position of the last event.

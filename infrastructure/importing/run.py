@@ -13,6 +13,7 @@ from uuid import UUID
 from application.importing.history import Chunk, TicketHistory, chunks_of
 from application.importing.ids import ImportSource
 from application.importing.mapping import TicketMapping
+from application.importing.people import People
 from application.importing.rows import Rejection, TicketRow
 from application.log import LogUnavailable, VersionConflict
 from infrastructure.importing.log_writing import ImportLog
@@ -39,7 +40,8 @@ class ImportRun:
     ) -> None:
         self._log = log
         self._source = source
-        self._history = TicketHistory(source, mapping, rows)
+        self._people = People(source.owner_id, log.people(source.workspace_id))
+        self._history = TicketHistory(source, self._people, mapping, rows)
         self._chunks = chunks_of(rows)
         self._on_chunk = on_chunk
         self._members: set[UUID] = {source.owner_id}
@@ -99,9 +101,14 @@ class ImportRun:
             return 0
         named = {append.principal_id for append in appends} - self._members
         if named:
-            resources = {self._history.principal_id(row.resource): row.resource for row in chunk.rows}
-            self._log.add_members(self._source.workspace_id, {each: resources[each] for each in named})
-            self._members |= named
+            ids = {row.resource: self._people.id_of(row.resource) for row in chunk.rows}
+            mine = {name: each for name, each in ids.items() if each in named}
+            kept = self._log.add_people(self._source.workspace_id, mine)
+            self._members.update(kept.values())
+            if kept != mine:
+                # Another import met them first: what was decided names people whom nobody will find again.
+                self._people.learn(kept)
+                raise VersionConflict
         position = self._log.append_chunk(appends)
         failpoint("import.after_chunk")
         return position

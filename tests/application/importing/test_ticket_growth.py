@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from application.importing.history import Chunk, ImportedStream, TicketHistory
 from application.importing.ids import ImportSource
 from application.importing.mapping_file import read_mapping
+from application.importing.people import People
 from application.importing.recognition import RecordedStep
 from application.importing.rows import RowReader
 from application.log import Append
@@ -25,6 +26,7 @@ MAPPED = read_mapping(
     MAPPING.replace('"Ticket {Ticket}"', '"{Title}"').replace("ticket:{Ticket}", "area:{Area}").encode()
 )  # fmt: skip
 SOURCE = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"f")
+PEOPLE = People(OWNER)
 Rows = Sequence[tuple[str, ...]]
 
 
@@ -49,7 +51,7 @@ class _Log:
 
     def take(self, rows: Rows) -> Chunk:
         accepted, _ = RowReader(MAPPED, HEADER, NOW).rows(enumerate(rows, 2))
-        history = TicketHistory(SOURCE, MAPPED, accepted)
+        history = TicketHistory(SOURCE, PEOPLE, MAPPED, accepted)
         streams: dict[str, ImportedStream] = {}
         steps: dict[str, list[RecordedStep]] = defaultdict(list)
         case_of = {history.task_id(row.case): row.case for row in accepted}

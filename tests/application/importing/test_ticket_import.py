@@ -10,6 +10,7 @@ import pytest
 from application.importing.history import Chunk, TicketHistory
 from application.importing.ids import ImportSource
 from application.importing.mapping_file import read_mapping
+from application.importing.people import People
 from application.importing.rows import Rejection, RowReader, TicketRow
 from application.log import Append
 from domain.task.events import (
@@ -33,7 +34,8 @@ from tests.importing import HEADER, MAPPING, OWNER, SECRET, WORKSPACE, made_up_h
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SOURCE = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"f")
-ANN = SOURCE.principal_id("Ann")
+PEOPLE = People(OWNER)
+ANN = PEOPLE.id_of("Ann")
 
 
 def _read(*rows: Sequence[str], mapping: str = MAPPING) -> tuple[list[TicketRow], list[Rejection]]:
@@ -43,7 +45,7 @@ def _read(*rows: Sequence[str], mapping: str = MAPPING) -> tuple[list[TicketRow]
 def _decided(*rows: Sequence[str], mapping: str = MAPPING, source: ImportSource = SOURCE) -> Chunk:
     accepted, rejected = _read(*rows, mapping=mapping)
     assert not rejected
-    return TicketHistory(source, read_mapping(mapping.encode()), accepted).decide_chunk(0, accepted)
+    return TicketHistory(source, PEOPLE, read_mapping(mapping.encode()), accepted).decide_chunk(0, accepted)
 
 
 def _events(append: Append) -> list[TaskEvent]:
@@ -62,7 +64,7 @@ def test_the_first_row_creates_the_task_and_then_does_what_it_says() -> None:
 
 def test_a_row_is_one_command_by_its_resource_at_its_own_time() -> None:
     _, append = _decided(row("7", "Open", "2020-01-01 10:00"), row("7", "Close", "2020-01-02 10:00+01:00", "Bo")).appends
-    assert append.principal_id == SOURCE.principal_id("Bo") != ANN
+    assert append.principal_id == PEOPLE.id_of("Bo") != ANN
     assert append.workspace_id == WORKSPACE
     assert append.correlation_id == SOURCE.import_id
     assert {new.effective_at for new in append.events} == {datetime(2020, 1, 2, 9, tzinfo=UTC)}
@@ -71,7 +73,7 @@ def test_a_row_is_one_command_by_its_resource_at_its_own_time() -> None:
 
 def test_commands_that_change_nothing_are_dropped() -> None:
     rows = [row("7", "Take", "2020-01-01"), row("7", "Take", "2020-01-02", "Bo")]
-    assert _events(_decided(*rows).appends[1]) == [TaskAssigned(SOURCE.principal_id("Bo"), reason="Take")]
+    assert _events(_decided(*rows).appends[1]) == [TaskAssigned(PEOPLE.id_of("Bo"), reason="Take")]
 
 
 def test_a_row_that_would_leave_no_event_is_logged_as_an_activity() -> None:
@@ -120,7 +122,7 @@ def test_where_the_first_row_is_refused_the_next_one_creates_the_task() -> None:
     bad[4] = "x" * 256
     mapping = read_mapping(long.encode())
     accepted, _ = RowReader(mapping, header, NOW).rows(enumerate([bad, good], 2))
-    chunk = TicketHistory(SOURCE, mapping, accepted).decide_chunk(0, accepted)
+    chunk = TicketHistory(SOURCE, PEOPLE, mapping, accepted).decide_chunk(0, accepted)
     assert [(each.line, each.reason) for each in chunk.rejected] == [(2, "The title may have 255 characters.")]
     assert [type(event) for event in _events(chunk.appends[0])] == [TaskCreated, TaskCancelled]
 
@@ -206,7 +208,16 @@ def test_ids_follow_from_what_is_imported_and_into_where() -> None:
     assert SOURCE.task_id("7") == other_file.task_id("7")
     assert len({each.task_id("7") for each in (SOURCE, elsewhere, other_secret)} | {SOURCE.task_id("8")}) == 4
     assert len({source.import_id for source in (SOURCE, elsewhere, other_file, other_secret)}) == 4
-    assert SOURCE.principal_id("Ann") != other_secret.principal_id("Ann")
+
+
+def test_people_get_ids_that_do_not_follow_from_their_names() -> None:
+    assert People(OWNER).id_of("Ann") != People(OWNER).id_of("Ann")
+    assert PEOPLE.id_of("Ann") == ANN
+    assert PEOPLE.id_of("") == OWNER
+
+
+def test_people_whose_ids_were_kept_are_found_again() -> None:
+    assert People(OWNER, {"Ann": ANN}).id_of("Ann") == ANN
 
 
 def test_identical_rows_are_rows_of_their_own() -> None:
@@ -223,7 +234,7 @@ def _valued(*rows: Sequence[str]) -> Chunk:
     mapping = read_mapping(VALUED.encode())
     accepted, rejected = RowReader(mapping, VALUED_HEADER, NOW).rows(enumerate(rows, 2))
     assert not rejected
-    return TicketHistory(SOURCE, mapping, accepted).decide_chunk(0, accepted)
+    return TicketHistory(SOURCE, PEOPLE, mapping, accepted).decide_chunk(0, accepted)
 
 
 def test_a_column_that_changes_becomes_its_event_whatever_the_step_is() -> None:
@@ -304,6 +315,6 @@ def test_reassigning_makes_the_resource_the_only_assignee() -> None:
     rows = [row("7", "Take", f"2020-01-{day:02}", f"Agent {day}") for day in range(1, 29)]
     last = _decided(*rows, mapping=mapping).appends[-1]
     assert _events(last) == [
-        TaskUnassigned(SOURCE.principal_id("Agent 27"), reason="Take"),
-        TaskAssigned(SOURCE.principal_id("Agent 28"), reason="Take"),
+        TaskUnassigned(PEOPLE.id_of("Agent 27"), reason="Take"),
+        TaskAssigned(PEOPLE.id_of("Agent 28"), reason="Take"),
     ]

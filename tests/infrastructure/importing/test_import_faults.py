@@ -13,7 +13,7 @@ from infrastructure.importing.tickets import ImportRequest, import_tickets
 from infrastructure.log.verify import verify_log
 from infrastructure.servers.migrate import migrate
 from infrastructure.servers.postgres import connect_sync
-from tests.importing import EMAIL, add_owner, as_csv, files, log_rows, made_up_history, recorded_events, rename
+from tests.importing import EMAIL, add_owner, as_csv, files, log_rows, made_up_history, recorded_by_names, rename
 from tests.infrastructure.processes_under_test import PROJECT
 
 CASES = 220
@@ -32,7 +32,7 @@ def uninterrupted(empty_database_url: str, history: tuple[Path, str]) -> list[tu
     migrate(empty_database_url, ["main"])
     add_owner(empty_database_url)
     import_tickets(empty_database_url, "", "main", ImportRequest(*history, EMAIL))
-    return recorded_events(empty_database_url)
+    return recorded_by_names(empty_database_url)
 
 
 def _run(database_url: str, redis_url: str, history: tuple[Path, str], failpoint: str = "") -> int:
@@ -68,12 +68,12 @@ def test_a_killed_import_goes_on_to_the_same_events(
 ) -> None:
     add_owner(database_url)
     assert _run(database_url, redis_url, history, point) == -signal.SIGKILL
-    left = recorded_events(database_url)
+    left = recorded_by_names(database_url)
     if point.startswith("import.after_chunk"):
         assert len({event[6] for event in left}) == min(600 * int(point[-1]), ROWS)
     assert left == uninterrupted[: len(left)]
     assert _run(database_url, redis_url, history) == 0
-    assert recorded_events(database_url) == uninterrupted
+    assert recorded_by_names(database_url) == uninterrupted
     assert verify_log(database_url, "main").first_bad is None
 
 

@@ -13,6 +13,7 @@ import redis
 from application.importing.history import TicketHistory
 from application.importing.ids import ImportSource
 from application.importing.mapping_file import read_mapping
+from application.importing.people import People
 from application.importing.rows import RowReader
 from infrastructure.cli import operations
 from infrastructure.importing.files import read_ticket_file
@@ -63,7 +64,8 @@ def test_every_row_is_in_the_log_as_it_was_decided_in_the_order_of_time(log_url:
     mapping = read_mapping(MAPPING.encode())
     source = ImportSource(WORKSPACE, OWNER, SECRET, "sample", read_ticket_file(history, "utf-8").digest)
     accepted, _ = RowReader(mapping, HEADER, datetime.now(UTC)).rows(enumerate(rows, 2))
-    appends = TicketHistory(source, mapping, accepted).decide_chunk(0, accepted).appends
+    kept = log_rows(log_url, "SELECT imported_as, principal_id FROM taskmaster.members WHERE imported_as IS NOT NULL")
+    appends = TicketHistory(source, People(OWNER, dict(kept)), mapping, accepted).decide_chunk(0, accepted).appends
     expected = []
     for append in appends:
         envelope = (WORKSPACE, append.principal_id, append.command_id, source.import_id, None)

@@ -12,7 +12,7 @@ CREATE TABLE workspaces (
     import_secret bytea NOT NULL DEFAULT uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
 );
 COMMENT ON COLUMN workspaces.import_secret IS
-    'The ids of imported tickets, rows and people are digests under it. Whoever destroys it ends their being recognised.';
+    'The ids of imported tickets and rows are digests under it. Whoever destroys it ends their being recognised.';
 
 CREATE TABLE users (
     id uuid PRIMARY KEY,
@@ -32,9 +32,13 @@ CREATE TABLE members (
     principal_id uuid NOT NULL,
     role text NOT NULL CHECK (role IN ('owner', 'member', 'imported')),
     display_name text NOT NULL,
-    PRIMARY KEY (workspace_id, principal_id)
+    imported_as text,
+    PRIMARY KEY (workspace_id, principal_id),
+    UNIQUE (workspace_id, imported_as)
 );
 CREATE INDEX members_principal ON members (principal_id);
+COMMENT ON COLUMN members.imported_as IS
+    'How imported histories name the person. Its id is random: whoever destroys this row leaves nothing that tells whose it was.';
 
 CREATE TABLE sessions (
     id uuid PRIMARY KEY,
