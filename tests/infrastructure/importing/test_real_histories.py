@@ -150,7 +150,7 @@ def expected(history: RealHistory) -> Expected:
     return Expected(len(steps), activities, states, sorted(lead), completions, reopenings, changes, last)
 
 
-def _imported(database_url: str, history: RealHistory) -> ImportSummary:
+def imported(database_url: str, history: RealHistory) -> ImportSummary:
     add_owner(database_url)
     return import_tickets(database_url, "", "main", ImportRequest(FOLDER / history.file, history.mapping, EMAIL))
 
@@ -162,7 +162,7 @@ if PRESENT:
     @with_each_file
     def test_the_log_holds_what_the_file_says(database_url: str, history: RealHistory) -> None:
         truth = expected(history)
-        summary = _imported(database_url, history)
+        summary = imported(database_url, history)
         assert (summary.tickets, summary.rows, summary.rejected) == (truth.tickets, truth.activities.total(), [])
         by_reason = log_rows(
             database_url,
@@ -175,7 +175,7 @@ if PRESENT:
     @with_each_file
     def test_endings_changes_of_priority_and_assignees_are_those_of_the_file(database_url: str, history: RealHistory) -> None:
         truth = expected(history)
-        _imported(database_url, history)
+        imported(database_url, history)
         counted = Counter(dict(log_rows(database_url, "SELECT topic, count(*) FROM events GROUP BY 1")))
         assert counted["task.completed"] == truth.completions
         assert counted["task.reopened"] == truth.reopenings
@@ -200,7 +200,7 @@ if PRESENT:
     def test_adding_the_file_again_from_another_order_adds_nothing(
         database_url: str, tmp_path: Path, history: RealHistory
     ) -> None:
-        first = _imported(database_url, history)
+        first = imported(database_url, history)
         with gzip.open(FOLDER / history.file, "rt", encoding="utf-8") as text:
             header, *lines = text.read().splitlines()
         # Ticket by ticket the other way round, each in its own order.
@@ -216,7 +216,7 @@ if PRESENT:
     @with_each_file
     def test_states_and_lead_times_are_those_of_the_file(database_url: str, history: RealHistory) -> None:
         truth = expected(history)
-        _imported(database_url, history)
+        imported(database_url, history)
         tickets = log_rows(
             database_url,
             "SELECT (array_agg(topic ORDER BY originator_version DESC) FILTER (WHERE topic IN ('task.completed', "
@@ -232,7 +232,7 @@ if PRESENT:
     @with_each_file
     def test_the_flow_metrics_are_those_of_the_file(database_url: str, history: RealHistory) -> None:
         truth = expected(history)
-        _imported(database_url, history)
+        imported(database_url, history)
         metrics = _flow(database_url, WORKSPACE)
         assert metrics.lead_time.count == len(truth.lead_seconds)
         for percent, value in ((50, metrics.lead_time.p50), (85, metrics.lead_time.p85), (95, metrics.lead_time.p95)):
