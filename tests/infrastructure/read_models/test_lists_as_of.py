@@ -1,4 +1,5 @@
-"""A list as of any position is, byte for byte, the list of a log that ended there: every filter, order and page."""
+"""A read as of any position is, byte for byte, that of a log that ended there: lists with every filter, order and page, counts,
+tasks and their histories."""
 
 import asyncio
 import random
@@ -7,20 +8,26 @@ from typing import Any, get_args
 from uuid import UUID
 
 import psycopg
+import pytest
 
+from domain.task.aggregate import TASK
 from domain.task.values import Status
+from infrastructure.log.time_travel import Moment, task_as_of
 from infrastructure.read_models.past_reads import find_as_of
 from infrastructure.servers.postgres import connect
+from projections.feed.feed import ANY_VERSION, history_of
 from projections.tables.bounds import Room
-from projections.task.list import Page, count_tasks, find_tasks
+from projections.task.list import Page, count_tasks, find_tasks, get_task
 from projections.task.list_as_of import AsOf, count_tasks_as_of
 from projections.task.list_query import ListCursor, Sort, TaskQuery
+from projections.task.views import detail_json
 from tests.generated_history import EPOCH, LABELS, PRIORITIES, WORKSPACES, append_history
-from tests.log_world import ANA, BEN, SCHEMA, World
+from tests.log_world import ANA, BEN, SCHEMA, World, number
 
 Connection = psycopg.AsyncConnection[Any]
 COMMANDS = 300
-READS_A_POSITION = 14
+READS_A_POSITION = 10
+TASKS = 30
 Read = tuple[UUID, TaskQuery, Room]
 
 
@@ -69,9 +76,27 @@ async def answers(connection: Connection, reads: list[Read], as_of: AsOf | None)
             found.append((await count_tasks(connection, workspace))[0])
         else:
             found.append((await count_tasks_as_of(connection, workspace, as_of))[0])
+    # Which tasks follows from what was asked, so that it is the same ones whenever.
+    for task in random.Random(repr(reads)).sample(range(1, TASKS), 2):
+        found += await one_task(connection, number(task), as_of)
     return found
 
 
+async def one_task(connection: Connection, task: UUID, as_of: AsOf | None) -> list[object]:
+    """The task in full, if there is one, and its history."""
+    workspace, until = WORKSPACES[task.int % len(WORKSPACES)], ANY_VERSION
+    if as_of is None:
+        stored, _ = await get_task(connection, workspace, task)
+        shown = stored[1] if stored else None
+    else:
+        past = await task_as_of(connection, workspace, task, Moment(position=as_of.position))
+        document = past.document if past else None
+        shown, until = (detail_json(document), document.version) if document else (None, 0)
+    history = await history_of(connection, workspace, (TASK.name, task), 0, Room(1000, 10**7), until)
+    return [shown, history.items]
+
+
+@pytest.mark.usefixtures("few_rows_are_looked_at")
 def test_a_list_as_of_any_position_is_the_list_of_a_log_that_ended_there(world: World) -> None:
     head = append_history(world, 11, COMMANDS)
     chance = random.Random(7)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,11 @@ import msgspec
 import psycopg
 import pytest
 
-from infrastructure.read_models.diff_reads import Side, TaskDifference, differences
+from domain.task.rules import Task
+from infrastructure.read_models.diff_reads import Side, TaskDifference, Whereabouts, differences
 from infrastructure.read_models.past_reads import by_instant, find_as_of
 from infrastructure.servers.postgres import connect
+from projections.feed.entries import FieldChange
 from projections.tables.bounds import Room
 from projections.tables.words import lexemes, terms
 from projections.task.document import TaskDocument, TaskRecord, fold
@@ -24,6 +27,7 @@ from tests.generated_history import EPOCH, WORKSPACES, append_history
 from tests.infrastructure.read_models.test_lists_as_of import a_query
 from tests.log_world import SCHEMA, World
 
+pytestmark = pytest.mark.usefixtures("few_rows_are_looked_at")
 Connection = psycopg.AsyncConnection[Any]
 Documents = dict[UUID, TaskDocument]
 EVERYTHING = Room(1000, 10**9)
@@ -120,7 +124,8 @@ def test_a_list_by_an_instant_is_that_of_what_had_happened(filled: World) -> Non
                     assert page.items == expected(documents, workspace, query), (instant, query)
                     shown += len(page.items)
                 counts, _ = await count_tasks_as_of(connection, workspace, as_of)
-                assert sum(counts.values()) == sum(d.workspace_id == workspace for d in documents.values())
+                own = [document.task for document in documents.values() if document.workspace_id == workspace]
+                assert counts == Counter("deleted" if task.deleted else task.status for task in own)
 
     ask(filled, compare)
     assert shown > 1_000
@@ -173,23 +178,35 @@ def test_differences_are_those_of_the_two_lists(filled: World, is_by_instant: bo
                 found += [msgspec.json.decode(item, type=TaskDifference) for item in page.items]
                 after = page.after
             before, now = folded(records, first), folded(records, last)
-            for difference in found:
-                told.add(difference.what)
-            assert [(d.task_id, d.what) for d in found] == _differing(before, now, workspace, (query, other))
+            told.update(difference.what for difference in found)
+            assert found == differing(before, now, workspace, (query, other))
 
     ask(filled, compare)
     assert told == {"entered", "left", "changed"}
 
 
-def _differing(before: Documents, now: Documents, workspace: UUID, queries: tuple[TaskQuery, TaskQuery]) -> list[Any]:
+def differing(before: Documents, now: Documents, workspace: UUID, queries: tuple[TaskQuery, TaskQuery]) -> list[TaskDifference]:
     found = []
     for task in sorted(now.keys() | before.keys(), key=lambda task: (now.get(task) or before[task]).created_position):
         old, new = before.get(task), now.get(task)
-        if (old or new).workspace_id != workspace:  # type: ignore[union-attr]  # one of them is there
+        shown = new or old
+        assert shown is not None
+        if shown.workspace_id != workspace:
             continue
         was, is_now = old is not None and fits(old, queries[0]), new is not None and fits(new, queries[1])
-        if was and is_now and old.task != new.task:  # type: ignore[union-attr]  # both are there
-            found.append((task, "changed"))
-        elif was != is_now:
-            found.append((task, "left" if was else "entered"))
+        changes = changed_fields(old, new)
+        if was != is_now or (was and changes):
+            what: Whereabouts = "changed" if was and is_now else "left" if was else "entered"
+            versions = old.version if old else None, new.version if new else None
+            found.append(TaskDifference(task, shown.task.title, what, *versions, changes))
     return found
+
+
+def changed_fields(old: TaskDocument | None, new: TaskDocument | None) -> tuple[FieldChange, ...]:
+    """The fields that differ, those of a new task that say something, in the order in which a task has them; as JSON."""
+    if new is None:
+        return ()
+    empty = (None, False, "", ())
+    pairs = [(name, getattr(old.task, name) if old else None, getattr(new.task, name)) for name in Task.__struct_fields__]
+    found = [FieldChange(*each) for each in pairs if each[1] != each[2] and (old or each[2] not in empty)]
+    return msgspec.json.decode(msgspec.json.encode(found), type=tuple[FieldChange, ...])
