@@ -160,6 +160,7 @@ async def _open_log(
         Memory(StreamMemory(settings.remembered_stream_bytes), BoundaryMemory(settings.remembered_boundary_bytes)),
         QueueBounds(settings.max_waiting_appends, -(-settings.max_waiting_appends // 4), settings.max_waiting_append_bytes),
     )
+    watch.on_erasure = store.forget
     await store.start()
     stack.push_async_callback(store.stop)
 

@@ -53,7 +53,7 @@ class Memory(msgspec.Struct):
 
 
 class PostgresEventStore:
-    """EventStore over PostgreSQL. What it remembers of streams is bounded: appends prove it, reconnects empty it."""
+    """EventStore over PostgreSQL. What it remembers is bounded: appends prove it, reconnects and erasures empty it."""
 
     def __init__(
         self,
@@ -67,8 +67,7 @@ class PostgresEventStore:
     ) -> None:
         def reconnected() -> None:
             # The log may be another one now.
-            self._memory.clear()
-            self._boundaries.clear()
+            self.forget()
             on_reconnect()
 
         schema = log_schema(log_name)
@@ -102,6 +101,11 @@ class PostgresEventStore:
     def has_company(self, workspace_id: UUID) -> bool:
         """See `GroupCommitAppender.has_company`."""
         return self._appender.has_company(workspace_id)
+
+    def forget(self) -> None:
+        """Nothing of streams and boundaries is remembered any more: they are read again when they are next needed."""
+        self._memory.clear()
+        self._boundaries.clear()
 
     def recall(self, stream_id: UUID) -> Loaded[Any] | None:
         """See `EventStore.recall`."""

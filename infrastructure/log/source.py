@@ -8,7 +8,7 @@ import psycopg
 
 from infrastructure.log.codec import UnknownEventType
 from infrastructure.log.rows import COLUMNS, HEAD, Record, any_event, own_events
-from infrastructure.log.system_stream import PAYLOADS_ERASED
+from infrastructure.log.system_stream import LAST_ERASURE
 from infrastructure.servers.postgres import connect_sync, log_schema
 from projections.engine.changes import ForeignEvent, LogIdentity
 from projections.engine.documents import D, Documents
@@ -17,13 +17,8 @@ from projections.engine.port import Hold
 MOST_BYTES = 8_388_608
 """Of payloads in one reading; the first event counts whatever its size."""
 
-_ERASURE = (
-    "SELECT coalesce(max(o.notification_id), 0) FROM log l JOIN events o "
-    f"ON o.originator_id = l.log_id AND o.topic = '{PAYLOADS_ERASED}'"
-)
-
 _AFTER = (
-    f"SELECT {COLUMNS}, ({_ERASURE}) FROM (SELECT *, sum(octets) OVER (ORDER BY notification_id) - octets AS before "
+    f"SELECT {COLUMNS}, ({LAST_ERASURE}) FROM (SELECT *, sum(octets) OVER (ORDER BY notification_id) - octets AS before "
     "FROM (SELECT *, coalesce(octet_length(state), 0) AS octets FROM events "
     "WHERE notification_id > %s ORDER BY notification_id LIMIT %s) n) e "
     f"WHERE before < {MOST_BYTES} ORDER BY notification_id"
@@ -96,7 +91,7 @@ class PostgresLogSource:
 
     def find_last_erasure(self) -> int:
         """The newest position at which payloads were erased; 0 for none."""
-        return int(self._rows(_ERASURE.encode(), ())[0][0])
+        return int(self._rows(LAST_ERASURE.encode(), ())[0][0])
 
     def stream_until(self, stream_id: UUID, position: int) -> list[Record]:
         """Our events of a stream before `position`, in order."""

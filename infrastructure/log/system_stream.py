@@ -32,6 +32,12 @@ class PayloadsErased(msgspec.Struct, frozen=True, tag="log.payloads_erased", tag
 
 PAYLOADS_ERASED: Final = str(PayloadsErased.__struct_config__.tag)
 
+LAST_ERASURE: Final = (
+    "SELECT coalesce(max(o.notification_id), 0) FROM log l JOIN events o "
+    f"ON o.originator_id = l.log_id AND o.topic = '{PAYLOADS_ERASED}'"
+)
+"""The newest position at which payloads were erased, 0 for none."""
+
 
 def say_epoch(database_url: str, log_name: str) -> None:
     """Say that the log's present epoch began, if it is not the first one and nothing was appended in it yet.

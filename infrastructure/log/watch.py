@@ -15,6 +15,7 @@ import msgspec
 import psycopg
 from psycopg.errors import UndefinedTable
 
+from infrastructure.log.system_stream import LAST_ERASURE
 from projections import HOT
 from projections.engine.changes import LogIdentity
 
@@ -31,18 +32,19 @@ CONNECT_SECONDS = 2.0
 # A read model belongs to this log if the event at its checkpoint is the one that it applied: the hash covers the log's id and
 # the epoch in which that event was appended. So what was restored together with its log is good at once, under any epoch.
 _LOOK = (
-    "SELECT l.log_id, l.epoch, c.projection, c.generation, "
+    f"SELECT l.log_id, l.epoch, c.projection, c.generation, ({LAST_ERASURE}), "
     "c.log_id = l.log_id AND (c.position = 0 OR (e.hash IS NOT NULL AND (c.leaf_hash IS NULL OR c.leaf_hash = e.hash))) "
     "FROM log l CROSS JOIN checkpoints c LEFT JOIN events e ON e.notification_id = c.position"
 )
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """What one look found: the log, the generation of the read model in Redis, and which of those in Postgres reflect another
-    history."""
+    """What one look found: the log, the generation of the read model in Redis, which of those in Postgres reflect another
+    history, and where payloads were erased last."""
 
     identity: LogIdentity
     generation: int
+    last_erasure: int
     elsewhere: frozenset[str]
 
 
@@ -55,6 +57,7 @@ class LogWatch:
     def __init__(self, conninfo: str, on_look: Callable[[Standing], None] = lambda _: None) -> None:
         self._conninfo = conninfo
         self.on_look = on_look
+        self.on_erasure: Callable[[], None] = lambda: None
         self.standing: Standing | None = None
         self.state: State = "doubtful"
         self._settled = asyncio.Event()
@@ -144,8 +147,11 @@ class LogWatch:
         found = Standing(
             LogIdentity(rows[0][0], rows[0][1]),
             generation,
-            frozenset(row[2] for row in tables if not row[4]),
+            rows[0][4],
+            frozenset(row[2] for row in tables if not row[5]),
         )
+        if self.standing is not None and self.standing.last_erasure != found.last_erasure:
+            self.on_erasure()
         if self.standing is not None and self.standing.identity != found.identity:
             logger.warning("the log is now %s, epoch %s", found.identity.log_id, found.identity.epoch)
         self.standing = found

@@ -8,6 +8,7 @@ from domain.task.events import TaskCompleted, TaskCreated, TaskLabelAdded, TaskR
 from infrastructure.log.erasing import erase_payloads
 from infrastructure.servers.postgres import connect_sync, log_schema
 from tests.api_world import Api, User
+from tests.infrastructure.processes_under_test import wait_until
 
 SECRET = "xq7secret"
 
@@ -65,6 +66,15 @@ def test_what_its_type_says_is_still_shown(user: User, task: UUID) -> None:
     assert {(entry["erased"], entry["reason"]) for entry in entries} == {(True, None)}
     assert user.get("/tasks/counts").json()["completed"] == 1
     assert user.get("/tasks?q=another").json()["items"][0]["title"] == "another"
+
+
+def test_an_api_process_forgets_it_within_a_look(user: User) -> None:
+    task = user.task(SECRET)
+    assert SECRET in repr(user.api.log.store.recall(task))
+    erase(user, task)
+    wait_until(lambda: user.api.log.store.recall(task) is None)
+    user.post(f"/tasks/{task}/set-priority", {"priority": "high"})
+    assert SECRET not in repr(user.api.log.store.recall(task))
 
 
 def test_it_goes_on_with_what_is_said_afterwards(user: User, task: UUID) -> None:
