@@ -18,10 +18,12 @@ from api.edge.front import Edge
 from api.edge.log_lines import log_to_standard_error
 from api.edge.turns import Turns
 from api.health import healthz, readyz
-from api.history import get_changes, get_history
+from api.history import get_changes, get_history, get_project_history
 from api.members import list_members
 from api.openapi.describing import openapi_document, openapi_route
 from api.openapi.viewer import docs_routes
+from api.project_commands import PROJECT_COMMAND_ROUTES
+from api.projects import get_one_project, list_projects
 from api.sessions import session_routes
 from api.task_commands import COMMAND_ROUTES, change_task, create_task, delete_task
 from api.tasks import count_tasks, get_task, list_tasks
@@ -81,15 +83,16 @@ def describe() -> dict[str, Any]:
 
 
 def _documented_routes() -> list[Any]:
-    commands = [create_task, change_task, delete_task, *COMMAND_ROUTES, batch_tasks]
+    commands = [create_task, change_task, delete_task, *COMMAND_ROUTES, batch_tasks, *PROJECT_COMMAND_ROUTES]
     version_1 = Router(
         "/api/v1",
         route_handlers=[
             account_routes,
             session_routes,
             Router("/", route_handlers=[list_tasks, get_task, count_tasks, diff_tasks], tags=["Tasks"]),
+            Router("/", route_handlers=[list_projects, get_one_project], tags=["Projects"]),
             Router("/", route_handlers=commands, tags=["Commands"]),
-            Router("/", route_handlers=[get_history, get_changes, list_members], tags=["History"]),
+            Router("/", route_handlers=[get_history, get_project_history, get_changes, list_members], tags=["History"]),
             Router("/", route_handlers=[get_flow], tags=["Analytics"]),
         ],
     )

@@ -126,6 +126,7 @@ def _rendered(error: Exception) -> Rendered:
 
 
 _problem = msgspec.json.Decoder(Problem).decode
+_receipt = msgspec.json.Decoder(ReceiptBody).decode
 
 
 def _result(index: int, outcome: Outcome) -> BatchResult:
@@ -133,5 +134,4 @@ def _result(index: int, outcome: Outcome) -> BatchResult:
     if receipt is None:
         problem = _problem(outcome.problem)
         return BatchResult(index, problem.status, problem=problem)
-    body = ReceiptBody(receipt.stream_id, receipt.version, receipt.position)
-    return BatchResult(index, 201 if receipt.created else 200, body)
+    return BatchResult(index, 201 if receipt.created else 200, _receipt(receipt.body))

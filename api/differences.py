@@ -16,8 +16,9 @@ from api.openapi.moments import INSTANT_IS, as_of, bound_by, freshness_of, refle
 from api.openapi.recurring import PREFER_WAIT, READ_ERRORS, X_POSITION
 from api.openapi.task_queries import FILTER_NAMES, FILTER_PARAMETERS, task_query
 from infrastructure.read_models.diff_reads import Side, TaskDifference
-from projections.task.list_as_of import AsOf
-from projections.task.list_query import ListCursor, TaskQuery
+from projections.tables.moments import AsOf
+from projections.tables.pages import ListCursor
+from projections.task.list_query import TaskQuery
 
 LIMIT_MAX: Final = 100
 LIMIT_DEFAULT: Final = 20
@@ -46,7 +47,12 @@ def _end(name: str, text: str) -> QueryParameter:
         "`to` (empty: it is not asked for there), so that two lists can be compared: `status=open&to_status=completed`. "
         f"Neither moment may lie in the future, nor `from` after `to`; {INSTANT_IS}. " + BOUNDED,
         responses={200: TaskDifferences},
-        errors=READ_ERRORS | {400: [*READ_ERRORS[400], "invalid_cursor"], 422: [*READ_ERRORS[422], "instant_in_the_future"]},
+        errors=READ_ERRORS
+        | {
+            400: [*READ_ERRORS[400], "invalid_cursor"],
+            404: ["project_not_found"],
+            422: [*READ_ERRORS[422], "instant_in_the_future"],
+        },
         parameters=[
             _end("from", "The earlier moment"),
             _end("to", "The later moment"),
@@ -94,13 +100,13 @@ async def _sides(request: AnyRequest, query: Query) -> tuple[Side, Side]:
             other.pop(name, None)
         elif values is not None:
             other[name] = values
-    return Side(task_query(plain), first), Side(_at_the_end(other, query), last)
+    return Side(await task_query(request, plain), first), Side(await _at_the_end(request, other, query), last)
 
 
-def _at_the_end(wanted: Query, query: Query) -> TaskQuery:
+async def _at_the_end(request: AnyRequest, wanted: Query, query: Query) -> TaskQuery:
     """The other list. What is wrong with it is named as it was given."""
     try:
-        return task_query(wanted)
+        return await task_query(request, wanted)
     except BadRequest as error:
         name = error.pointer or ""
         if _TO + name not in query:

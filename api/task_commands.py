@@ -25,6 +25,7 @@ from domain.task.commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    MoveTask,
     ReassignTask,
     RemoveLabel,
     RenameTask,
@@ -39,8 +40,8 @@ from domain.task.commands import (
 )
 
 REFUSALS: Final = COMMAND_ERRORS | {
-    404: ["task_not_found"],
-    409: ["task_deleted", "task_closed", "labels_full", "assignees_full", "contention"],
+    404: ["task_not_found", "project_not_found"],
+    409: ["task_deleted", "task_closed", "project_archived", "project_deleted", "labels_full", "assignees_full", "contention"],
     412: ["precondition_failed", "no_such_version"],
     422: [
         "text_empty",
@@ -64,7 +65,12 @@ REFUSALS: Final = COMMAND_ERRORS | {
         body=CreateTask,
         example={"title": "Write the quarterly report", "priority": "high", "labels": ["finance"]},
         responses={201: ReceiptBody},
-        errors=COMMAND_ERRORS | {409: ["task_exists", "contention"], 422: [*REFUSALS[422], "task_id_invalid"]},
+        errors=COMMAND_ERRORS
+        | {
+            404: ["project_not_found"],
+            409: ["task_exists", "project_archived", "project_deleted", "contention"],
+            422: [*REFUSALS[422], "task_id_invalid"],
+        },
         parameters=[KEY, CORRELATION],
         response_headers={201: RECEIPT_HEADERS | {"Location": "The task."}},
     ),
@@ -83,7 +89,7 @@ async def _issue(request: AnyRequest, kind: type[TaskCommand]) -> Answer:
     body = await read_body(request, resources(request).settings.max_body_bytes, optional)
     command = decode_command(b"{}" if optional and not body else body, kind)
     context = command_context(request, body)
-    return receipt_answer(await log_of(request).handler.handle(command, task_id_of(request), context), "tasks")
+    return receipt_answer(await log_of(request).handler.handle(command, await task_id_of(request), context), "tasks")
 
 
 _WITHOUT_FIELDS: Final = frozenset(
@@ -174,6 +180,7 @@ COMMAND_ROUTES: Final = [
     _command_route("unassign", UnassignTask, "Take a task from a member", {"assignee": SOMEBODY}),
     _command_route("add-label", AddLabel, "Add a label", {"label": "finance"}),
     _command_route("remove-label", RemoveLabel, "Remove a label", {"label": "finance"}),
+    _command_route("move", MoveTask, "Move a task to another project", {"project_id": SOMEBODY}),
     _command_route(
         "log-activity",
         LogActivity,

@@ -27,14 +27,24 @@ from api.edge.requests import (
 from api.openapi.documentation import HeaderParameter, QueryParameter, documented
 from api.openapi.moments import AS_OF, INSTANT_IS, as_of, bound_by, freshness_of, moment_of_task, reflected, refuse_future
 from api.openapi.recurring import ID, MIN_POSITION, PREFER_WAIT, READ_ERRORS, X_POSITION
-from api.openapi.task_queries import FILTER_PARAMETERS, LIST_PARAMETERS, SORT_PARAMETER, task_query
+from api.openapi.task_queries import (
+    FILTER_PARAMETERS,
+    LIST_PARAMETERS,
+    PROJECT_PARAMETER,
+    SORT_PARAMETER,
+    asked_project,
+    task_query,
+)
 from domain.errors import NotFound
 from domain.task.refusals import no_such_task
 from infrastructure.log.loading import ANY_VERSION
 from infrastructure.read_models.task_reads import Wait
+from projections.tables.moments import AsOf
+from projections.tables.pages import ListCursor
 from projections.task.hot import PAGE_SIZE, HotPage
-from projections.task.list_as_of import AsOf
-from projections.task.list_query import ListCursor, TaskQuery
+from projections.task.list_as_of import NOW
+from projections.task.list_query import TaskQuery
+from projections.task.snapshots import TASK_DOCUMENTS
 from projections.task.views import TaskDetail, TaskSummary, detail_json
 
 LIMIT_MAX: Final = 100
@@ -72,7 +82,7 @@ LIMIT_MAX: Final = 100
 async def get_task(request: AnyRequest) -> ASGIApp:
     """GET /tasks/{task_id}."""
     query = query_of(request, "min_position", "version", "as_of")
-    task_id = task_id_of(request)
+    task_id = await task_id_of(request)
     if "version" in query or "as_of" in query:
         return await _task_as_of(request, task_id, query)
     found, position = await log_of(request).reads.task(
@@ -91,7 +101,7 @@ async def _task_as_of(request: AnyRequest, task_id: UUID, query: dict[str, list[
     version = integer(query, "version", ANY_VERSION, 1)
     moment, place = moment_of_task(version, one(query, "as_of"))
     store = log_of(request).store
-    past = await store.as_of(principal(request).workspace_id, task_id, moment)
+    past = await store.as_of(TASK_DOCUMENTS, principal(request).workspace_id, task_id, moment)
     # Whose the task is comes before all else: what is not the asker's is not there, whatever was asked about it.
     if past is None:
         raise no_such_task()
@@ -127,7 +137,12 @@ class TaskPage(msgspec.Struct, frozen=True):
         "`-created` sorts by `created_at`. Filters are joined by AND; `status`, `priority` and `label` may be repeated "
         "(a task has one of the statuses and priorities, and all of the labels). " + BOUNDED,
         responses={200: TaskPage},
-        errors=READ_ERRORS | {400: [*READ_ERRORS[400], "invalid_cursor"], 422: [*READ_ERRORS[422], "instant_in_the_future"]},
+        errors=READ_ERRORS
+        | {
+            400: [*READ_ERRORS[400], "invalid_cursor"],
+            404: ["project_not_found"],
+            422: [*READ_ERRORS[422], "instant_in_the_future"],
+        },
         parameters=[
             *FILTER_PARAMETERS,
             SORT_PARAMETER,
@@ -158,7 +173,7 @@ async def list_tasks(request: AnyRequest) -> ASGIApp:
 
 async def _page(request: AnyRequest, query: dict[str, list[str]], wait: Wait, moment: AsOf | None = None) -> Answer:
     room = room_of(request, query, PAGE_SIZE, LIMIT_MAX)
-    wanted = task_query(query)
+    wanted = await task_query(request, query)
     user, signer = principal(request), _signer(request)
     bound = msgspec.msgpack.encode(wanted) + (bound_by(moment) if moment else b"")
     cursor = one(query, "cursor")
@@ -212,16 +227,18 @@ class TaskCounts(msgspec.Struct, frozen=True):
     **documented(
         operation_id="countTasks",
         summary="Count tasks by status",
+        description="Of the whole workspace, or of one project.",
         responses={200: TaskCounts},
-        errors=READ_ERRORS | {422: [*READ_ERRORS[422], "instant_in_the_future"]},
-        parameters=[AS_OF, MIN_POSITION, PREFER_WAIT],
+        errors=READ_ERRORS | {404: ["project_not_found"], 422: [*READ_ERRORS[422], "instant_in_the_future"]},
+        parameters=[PROJECT_PARAMETER, AS_OF, MIN_POSITION, PREFER_WAIT],
         response_headers={200: X_POSITION},
     ),
 )
 async def count_tasks(request: AnyRequest) -> ASGIApp:
     """GET /tasks/counts."""
-    query = query_of(request, "as_of", "min_position")
+    query = query_of(request, "project", "as_of", "min_position")
+    project = await asked_project(request, query)
     moment = await as_of(request, query)
     wait = await freshness_of(request, query, moment)
-    counts, position = await log_of(request).reads.counts(principal(request).workspace_id, wait, moment)
+    counts, position = await log_of(request).reads.counts(principal(request).workspace_id, wait, moment or NOW, project)
     return Answer(msgspec.json.encode(msgspec.convert(counts, TaskCounts)), reflected(moment, position))

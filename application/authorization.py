@@ -6,6 +6,14 @@ import msgspec
 
 from application.principal import Principal
 from domain.errors import NotPermitted
+from domain.project.commands import (
+    ArchiveProject,
+    ChangeProject,
+    CreateProject,
+    DeleteProject,
+    RestoreProject,
+    UnarchiveProject,
+)
 from domain.task.commands import (
     AddLabel,
     AssignTask,
@@ -17,6 +25,7 @@ from domain.task.commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    MoveTask,
     ReassignTask,
     RemoveLabel,
     RenameTask,
@@ -32,6 +41,7 @@ from domain.task.commands import (
 OWNER: Final = "owner"
 MEMBER: Final = "member"
 
+_OWNERS: Final = frozenset({OWNER})
 _ANYONE_INSIDE: Final = frozenset({OWNER, MEMBER})
 
 MAY_ISSUE: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
@@ -54,7 +64,14 @@ MAY_ISSUE: Final[dict[type[msgspec.Struct], frozenset[str]]] = {
     CancelTask: _ANYONE_INSIDE,
     DeleteTask: _ANYONE_INSIDE,
     RestoreTask: _ANYONE_INSIDE,
+    MoveTask: _ANYONE_INSIDE,
     LogActivity: _ANYONE_INSIDE,
+    CreateProject: _OWNERS,
+    ChangeProject: _OWNERS,
+    ArchiveProject: _OWNERS,
+    UnarchiveProject: _OWNERS,
+    DeleteProject: _OWNERS,
+    RestoreProject: _OWNERS,
 }
 
 

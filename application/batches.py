@@ -18,7 +18,8 @@ import msgspec
 from msgspec.structs import replace
 from uuid_utils.compat import uuid7
 
-from application.command_handler import Asked, Check, CommandContext, CommandHandler, IfMatch
+from application.checks import Check
+from application.command_handler import Asked, CommandContext, CommandHandler, IfMatch
 from application.log import Append, EventStore, IdempotencyKey
 from application.receipts import EarlierRefusal, Receipt, refusal_start, replayed
 from application.together import MOST_TOGETHER, CommandsTogether

@@ -1,15 +1,16 @@
 """Every command takes this way: authorise, load, check, decide, append, receipt."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic
 from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
 from application.authorization import authorize
+from application.checks import Check
 from application.log import (
     Append,
     Appended,
@@ -88,39 +89,30 @@ class CommandContext(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 TagsOf = Callable[[Any, UUID, UUID], tuple[str, ...]]
 """The tags of an event, by its stream and workspace: `domain.tags.tags_of`."""
 
-S_contra = TypeVar("S_contra", contravariant=True)
-C_contra = TypeVar("C_contra", contravariant=True, bound=msgspec.Struct)
+Remedy = Callable[[C, DomainError, CommandContext], Awaitable[bool]]
+"""Asked about a refusal: True where what was missing has been made, so that the command is to be decided once more."""
 
 
-class Check(Protocol[S_contra, C_contra]):
-    """What has to be known outside the log before a command is decided. Asked on every state that is decided on."""
-
-    async def __call__(self, state: S_contra | None, command: C_contra, principal: Principal) -> None:
-        """Raise a DomainError where the command cannot be carried out on this state."""
-
-    async def ahead(self, commands: Iterable[C_contra], principal: Principal) -> "Check[S_contra, C_contra]":
-        """The check for just these commands, with what they need already asked for."""
-
-
-class NothingToCheck:
-    """The check of an aggregate about which nothing outside the log has to be known."""
-
-    async def __call__(self, state: object, command: object, principal: Principal) -> None:
-        """Pass."""
-
-    async def ahead(self, commands: Iterable[object], principal: Principal) -> "NothingToCheck":  # noqa: ARG002
-        """The same."""
-        return self
+async def no_remedy(command: object, refusal: DomainError, context: CommandContext) -> bool:  # noqa: ARG001
+    """A refusal stands."""
+    return False
 
 
 class CommandHandler(Generic[S, E, C]):
     """Handles the commands of one aggregate over one log. All handlers of a process and log share their `turns`."""
 
     def __init__(
-        self, aggregate: Aggregate[S, E, C], store: EventStore, check: Check[S, C], turns: Turns, tags: TagsOf = tags_of
+        self,
+        aggregate: Aggregate[S, E, C],
+        store: EventStore,
+        check: Check[S, C],
+        turns: Turns,
+        tags: TagsOf = tags_of,
+        remedy: Remedy[C] = no_remedy,
     ) -> None:
         self.aggregate = aggregate
         self.check = check
+        self._remedy = remedy
         self._store = store
         self._turns = turns
         self._tags_of = tags
@@ -135,17 +127,20 @@ class CommandHandler(Generic[S, E, C]):
         asked = self.asked(command, stream_id, context, check)
         try:
             receipt = await self._handle(asked)
-        except (DomainError, PreconditionFailed):
+        except (DomainError, PreconditionFailed) as refusal:
             # A refusal stands unless the key shows that this very request was accepted before.
             earlier = await self._earlier_answer(context)
             if earlier is None:
-                raise
+                if not isinstance(refusal, DomainError) or not await self._remedy(asked.command, refusal, context):
+                    raise
+                earlier = await self._handle(asked)
             receipt = earlier
         return replace(receipt, created=asked.creates) if receipt.replayed else receipt
 
     def asked(self, command: C, stream_id: UUID, context: CommandContext, check: Check[S, C] | None = None) -> "Asked[S, C]":
         """The command with everything that it is decided on beside the log. Raises Forbidden."""
         authorize(context.principal, command)
+        command = self.aggregate.completed(command, context.principal.workspace_id)
         return Asked(command, stream_id, context, check or self.check, type(command) in self.aggregate.creates)
 
     @property
@@ -347,6 +342,11 @@ class CommandHandler(Generic[S, E, C]):
         """Remember the boundaries as the accepted append has left them: it proved what they were before it."""
         for boundary, seen in rested.boundaries:
             state, at = seen.state, seen.at
+            if not any(boundary.tag in each for each in rested.tags):
+                # It is as it was, and most likely remembered so.
+                if self._store.recall_boundary(boundary) is None:
+                    self._store.remember_boundary(boundary, seen)
+                continue
             for place, (event, tags) in enumerate(zip(events, rested.tags, strict=True), position - len(events) + 1):
                 if boundary.tag in tags:
                     state, at = boundary.evolve(state, event), place

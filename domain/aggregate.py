@@ -26,6 +26,11 @@ def no_number(event: object) -> UUID | None:  # noqa: ARG001
     return None
 
 
+def as_it_came(command: C, workspace_id: UUID) -> C:  # noqa: ARG001
+    """Nothing is left to the workspace."""
+    return command
+
+
 class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
     """One kind of stream: its state S, its events E, its commands C, and the rules between them.
 
@@ -40,6 +45,7 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
     - `schema_versions`: of the payloads written now, for the kinds of event whose payload is not of version 1 any more.
     - `rules(state, command, stream_id, workspace_id)`: what the decision requires of boundaries, asked once `decide` has given
       events. `scope(event)`: the scope of which the log is to give the event the next number, None for none.
+    - `completed(command, workspace_id)`: the command with what it leaves to its workspace.
     """
 
     name: str
@@ -57,3 +63,4 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
     schema_versions: Mapping[type[E], int] = {}
     rules: Callable[[S | None, C, UUID, UUID], tuple[Rule[Any], ...]] = no_rules
     scope: Callable[[E], UUID | None] = no_number
+    completed: Callable[[C, UUID], C] = as_it_came

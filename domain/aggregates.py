@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from domain.aggregate import Aggregate
+from domain.project.aggregate import PROJECT
 from domain.task.aggregate import TASK
 
-ALL: Final[tuple[Aggregate[Any, Any, Any], ...]] = (TASK,)
+ALL: Final[tuple[Aggregate[Any, Any, Any], ...]] = (TASK, PROJECT)

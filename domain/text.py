@@ -8,9 +8,18 @@ are assigned depends on the release of Unicode that a process was built with, an
 
 import re
 import unicodedata
-from typing import Final
+from typing import Annotated, Final
+
+from msgspec import Meta
 
 from domain.errors import InvalidValue
+
+DESCRIPTION_MAX_BYTES: Final = 65_536
+REASON_MAX_CHARACTERS: Final = 1_000
+
+# A character takes at least one byte, so the byte bound is also a true bound on characters.
+Description = Annotated[str, Meta(max_length=DESCRIPTION_MAX_BYTES)]
+Reason = Annotated[str, Meta(max_length=REASON_MAX_CHARACTERS)]
 
 _NONCHARACTERS: Final = "\ufdd0-\ufdef" + "".join(
     f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
@@ -54,6 +63,23 @@ def prose(text: str, field: str) -> int:
     size = _require_storable(text, field)
     _refuse(_IN_PROSE.search(text), field)
     return size
+
+
+def accepted_description(description: str) -> str:
+    """The description as it came: its whitespace may be meant."""
+    if prose(description, "description") > DESCRIPTION_MAX_BYTES:
+        raise InvalidValue("text_too_long", f"The description may take {DESCRIPTION_MAX_BYTES} bytes.", "description")
+    return description
+
+
+def accepted_reason(reason: str | None) -> str | None:
+    """The reason without surrounding whitespace, in as many lines as it takes; a blank one is none."""
+    if reason is None or not (stripped := reason.strip()):
+        return None
+    if len(stripped) > REASON_MAX_CHARACTERS:
+        raise InvalidValue("text_too_long", f"The reason may have {REASON_MAX_CHARACTERS} characters.", "reason")
+    prose(stripped, "reason")
+    return None if is_invisible(stripped) else stripped
 
 
 def is_invisible(text: str) -> bool:

@@ -9,10 +9,16 @@ import msgspec
 import redis.asyncio
 
 from application.batches import BatchHandler
+from application.checks import NothingToCheck
 from application.command_handler import CommandHandler
+from application.first_project import FirstProjects
 from application.identity.accounts import Accounts, Lifetimes
 from application.task_assignees import AssigneesAreMembers
 from application.turns import Turns
+from domain.project.aggregate import PROJECT
+from domain.project.commands import ProjectCommand
+from domain.project.events import ProjectEvent
+from domain.project.rules import Project
 from domain.task.aggregate import TASK
 from domain.task.commands import TaskCommand
 from domain.task.events import TaskEvent
@@ -43,6 +49,7 @@ from infrastructure.servers.redis_client import BROKER, LIMITS, READ_MODELS, asy
 from infrastructure.settings import Settings
 
 TaskHandler = CommandHandler[Task, TaskEvent, TaskCommand]
+ProjectHandler = CommandHandler[Project, ProjectEvent, ProjectCommand]
 TaskBatches = BatchHandler[Task, TaskEvent, TaskCommand]
 
 READ_CONNECTIONS = 8
@@ -50,11 +57,13 @@ ACCOUNT_CONNECTIONS = 4
 
 
 class LogResources(msgspec.Struct, kw_only=True, eq=False):
-    """What serves one log: its store, its command handler, its reads."""
+    """What serves one log: its store, its command handlers, its reads."""
 
     name: str
     store: PostgresEventStore
     handler: TaskHandler
+    projects: ProjectHandler
+    first_projects: FirstProjects
     batches: TaskBatches
     batch_turns: BatchTurns
     request_secret: bytes
@@ -87,7 +96,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         draining = Draining(settings.drain_file)
         draining.start()
         stack.push_async_callback(draining.stop)
-        logs = {settings.log_name: await _open_log(stack, settings, settings.log_name, accounts_pool, draining)}
+        log = await _open_log(stack, settings, settings.log_name, accounts_pool, draining)
         keys = KeyRing(settings.secret_key, settings.previous_secret_key)
         verifier = TokenVerifier(keys)
         revocations = RevocationWatch(
@@ -104,6 +113,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             passwords,
             TokenIssuer(keys),
             log=settings.log_name,
+            on_registered=log.first_projects.make,
             on_revoked=revocations.revoked,
             lifetimes=Lifetimes(
                 timedelta(seconds=settings.access_token_seconds),
@@ -112,7 +122,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         yield Resources(
             settings=settings,
-            logs=logs,
+            logs={log.name: log},
             accounts=accounts,
             verifier=verifier,
             revocations=revocations,
@@ -171,11 +181,14 @@ async def _open_log(
         async with accounts_pool.connection() as connection:
             return await members_of(connection, workspace_id)
 
-    handler = CommandHandler(TASK, store, AssigneesAreMembers(members), Turns())
+    turns, first_projects = Turns(), FirstProjects(store)
+    handler = CommandHandler(TASK, store, AssigneesAreMembers(members), turns, remedy=first_projects)
     return LogResources(
         name=name,
         store=store,
         handler=handler,
+        projects=CommandHandler(PROJECT, store, NothingToCheck(), turns),
+        first_projects=first_projects,
         batches=BatchHandler(store, handler, store.has_company),
         batch_turns=BatchTurns(settings.max_waiting_batch_bytes),
         request_secret=await _request_secret(reads_pool),

@@ -8,20 +8,26 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from domain.project.aggregate import PROJECT
 from domain.task.aggregate import TASK
 from projections.engine.documents import Documents
 from projections.feed.feed import Feed
 from projections.flow import Flow
+from projections.project.document import PROJECT_DOCUMENTS
+from projections.project.list import ProjectList
 from projections.task.list import TaskList
 from projections.task.snapshots import TASK_DOCUMENTS, TaskSnapshots
 
 HOT: Final = "hot_tasks"
 """The projection into Redis."""
 
-DOCUMENTS: Final[Mapping[str, Documents[Any]]] = {TASK.name: TASK_DOCUMENTS}
+DOCUMENTS: Final[Mapping[str, Documents[Any]]] = {
+    TASK.name: TASK_DOCUMENTS,
+    PROJECT.name: PROJECT_DOCUMENTS,
+}
 """By the name of an aggregate how its events become documents. What has none is passed over by every projection."""
 
-TOGETHER: Final = (TaskList(), Flow(), TaskSnapshots())
+TOGETHER: Final = (TaskList(), Flow(), TaskSnapshots(), ProjectList())
 """The projections into Postgres that share a projector and, where they are equally far, a transaction."""
 
 FEED: Final = Feed(DOCUMENTS)
@@ -30,7 +36,7 @@ FEED: Final = Feed(DOCUMENTS)
 TABLES: Final = (*TOGETHER, FEED)
 """All projections into Postgres."""
 
-HOT_LAYOUT: Final = 1
+HOT_LAYOUT: Final = 2
 """Of the keys and values in Redis."""
 
 ALL: Final = (*(projection.name for projection in TABLES), HOT)

@@ -7,10 +7,13 @@ of its lead times, and reopening, deleting and restoring move both. *Work in pro
 neither completed nor cancelled nor deleted nor stopped; one that is reopened is under way again if it had been. Events are
 counted apart, and stay facts of their day. When an event counts is told by `Clock` in `task_document`. Days are UTC; a
 percentile is the smallest observed value that at least so many percent do not exceed.
+
+A project's flow is that of the tasks in it: what happened counts where it did, what stands completed or is open where it is by
+then. A task that is moved takes its completion with it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -34,6 +37,7 @@ from domain.task.events import (
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
+    TaskMoved,
     TaskPrioritySet,
     TaskRenamed,
     TaskReopened,
@@ -59,11 +63,14 @@ _COUNTS: Final = (
     "in_progress_change",
 )
 _ADD_DAYS: Final = (
-    f"INSERT INTO flow_daily (workspace_id, day, {', '.join(_COUNTS)}) "
-    f"SELECT * FROM unnest(%b::uuid[], %b::date[], {', '.join(['%b::integer[]'] * len(_COUNTS))}) "
-    "ON CONFLICT (workspace_id, day) DO UPDATE SET "
+    f"INSERT INTO flow_daily (workspace_id, scope, day, {', '.join(_COUNTS)}) "
+    f"SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::date[], {', '.join(['%b::integer[]'] * len(_COUNTS))}) "
+    "ON CONFLICT (workspace_id, scope, day) DO UPDATE SET "
     + ", ".join(f"{name} = flow_daily.{name} + excluded.{name}" for name in _COUNTS)
 ).encode()
+
+
+_Days = dict[tuple[UUID, UUID, date], Counter[str]]
 
 
 class Flow:
@@ -71,32 +78,19 @@ class Flow:
 
     name: Final = "flow"
     tables: Final = ("flow_daily", "flow_completions")
-    layout: Final = 1
+    layout: Final = 2
     ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Add the changes to their days, and write which tasks stand completed now."""
-        days: dict[tuple[UUID, date], Counter[str]] = defaultdict(Counter)
+        days: _Days = defaultdict(Counter)
         moved: dict[UUID, TaskDocument] = {}
         for change in changes:
-            before, after = change.before, change.after
-            counted = _counted(known(change.record.event))
-            opened = _is_open(after) - _is_open(before)
-            begun = _is_under_way(after) - _is_under_way(before)
-            if counted or opened or begun:
-                day = days[after.workspace_id, after.clock.latest.date()]
-                if counted:
-                    day[counted] += 1
-                day["open_change"] += opened
-                day["in_progress_change"] += begun
-            stood, stands = _completed(before), _completed(after)
-            if stood != stands:
-                moved[after.id] = after
-                if stood:
-                    days[after.workspace_id, stood.date()]["completed"] -= 1
-                if stands:
-                    days[after.workspace_id, stands.date()]["completed"] += 1
+            for scope, before, after in _scopes(change):
+                _count(days, (change.after.workspace_id, scope), change, (before, after))
+            if _stands(change.before) != _stands(change.after):
+                moved[change.after.id] = change.after
         if days:
             rows = [(*key, *(counts[name] for name in _COUNTS)) for key, counts in sorted(days.items())]
             connection.execute(_ADD_DAYS, tuple(list(column) for column in zip(*rows, strict=True)))
@@ -107,6 +101,39 @@ class Flow:
         """Nothing to do: what is counted and measured here, types and envelopes tell, and those stay."""
 
 
+Sides = tuple[TaskDocument | None, TaskDocument | None]
+
+
+def _scopes(change: TaskChange) -> Iterator[tuple[UUID, TaskDocument | None, TaskDocument | None]]:
+    """For the workspace and for each project that it concerns: the task before and after as far as it was in it."""
+    before, after = change.before, change.after
+    yield after.workspace_id, before, after
+    old, new = before.task.project_id if before else None, after.task.project_id
+    if old is not None and old != new:
+        yield old, before, None
+    if new is not None:
+        yield new, before if old == new else None, after
+
+
+def _count(days: _Days, scope: tuple[UUID, UUID], change: TaskChange, sides: Sides) -> None:
+    before, after = sides
+    counted = _counted(known(change.record.event)) if after else None
+    opened = _is_open(after) - _is_open(before)
+    begun = _is_under_way(after) - _is_under_way(before)
+    if counted or opened or begun:
+        day = days[*scope, change.after.clock.latest.date()]
+        if counted:
+            day[counted] += 1
+        day["open_change"] += opened
+        day["in_progress_change"] += begun
+    stood, stands = _completed(before), _completed(after)
+    if stood != stands:
+        if stood:
+            days[*scope, stood.date()]["completed"] -= 1
+        if stands:
+            days[*scope, stands.date()]["completed"] += 1
+
+
 def _write_completions(connection: psycopg.Connection[Any], documents: Sequence[TaskDocument]) -> None:
     standing = [(document, at) for document in documents if (at := _completed(document))]
     gone = [document.id for document in documents if not _completed(document)]
@@ -114,13 +141,14 @@ def _write_completions(connection: psycopg.Connection[Any], documents: Sequence[
         connection.execute("DELETE FROM flow_completions WHERE task_id = ANY(%b)", (gone,))
     if standing:
         connection.execute(
-            "INSERT INTO flow_completions (task_id, workspace_id, completed_at, lead_seconds, cycle_seconds) "
-            "SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::timestamptz[], %b::float8[], %b::float8[]) "
-            "ON CONFLICT (task_id) DO UPDATE SET completed_at = excluded.completed_at, "
+            "INSERT INTO flow_completions (task_id, workspace_id, project_id, completed_at, lead_seconds, cycle_seconds) "
+            "SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::timestamptz[], %b::float8[], %b::float8[]) "
+            "ON CONFLICT (task_id) DO UPDATE SET project_id = excluded.project_id, completed_at = excluded.completed_at, "
             "lead_seconds = excluded.lead_seconds, cycle_seconds = excluded.cycle_seconds",
             (
                 [document.id for document, _ in standing],
                 [document.workspace_id for document, _ in standing],
+                [document.task.project_id for document, _ in standing],
                 [at for _, at in standing],
                 [(at - document.clock.created).total_seconds() for document, at in standing],
                 [
@@ -157,6 +185,7 @@ def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one 
             | TaskLabelRemoved()
             | TaskStopped()
             | TaskRestored()
+            | TaskMoved()
             | TaskActivityLogged()
         ):
             return None
@@ -170,6 +199,12 @@ def _is_open(document: TaskDocument | None) -> int:
 
 def _is_under_way(document: TaskDocument | None) -> int:
     return int(document is not None and document.clock.underway and _is_open(document))
+
+
+def _stands(document: TaskDocument | None) -> tuple[datetime, UUID | None] | None:
+    """When a task was completed that stands so, and in which project it is."""
+    at = _completed(document)
+    return (at, document.task.project_id) if document and at else None
 
 
 def _completed(document: TaskDocument | None) -> datetime | None:
@@ -208,9 +243,9 @@ class Percentiles(msgspec.Struct, frozen=True):
 
 
 class FlowMetrics(msgspec.Struct, frozen=True, kw_only=True):
-    """Flow of a workspace over the days from `first_day` to `last_day`, both included, as of `position`.
+    """Flow of a workspace or a project over the days from `first_day` to `last_day`, both included, as of `position`.
 
-    `earliest_day` and `latest_day` are the first and the last on which anything happened in the workspace, null where nothing
+    `earliest_day` and `latest_day` are the first and the last on which anything happened there, null where nothing
     did: the span may be a part of that. `lead_time.count` is the sum of the days' `completed`, and that of `cycle_time.count`
     and `completed_without_start`.
     """
@@ -233,15 +268,23 @@ _DAYS: Final = (
     "(b.in_progress + sum(coalesce(f.in_progress_change, 0)) OVER (ORDER BY d))::bigint "
     "FROM generate_series(%(first)s::date, %(last)s::date, interval '1 day') AS d "
     "CROSS JOIN (SELECT coalesce(sum(open_change), 0) AS open, coalesce(sum(in_progress_change), 0) AS in_progress "
-    "FROM flow_daily WHERE workspace_id = %(workspace)s AND day < %(first)s) b "
-    "LEFT JOIN flow_daily f ON f.workspace_id = %(workspace)s AND f.day = d::date ORDER BY d"
+    "FROM flow_daily WHERE workspace_id = %(workspace)s AND scope = %(scope)s AND day < %(first)s) b "
+    "LEFT JOIN flow_daily f ON f.workspace_id = %(workspace)s AND f.scope = %(scope)s AND f.day = d::date ORDER BY d"
 ).encode()
 
 
-async def flow_metrics(
-    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, first_day: date | None, last_day: date | None, today: date
-) -> FlowMetrics:
-    """The flow metrics of a workspace; days without events are included with what was open then. See `span`."""
+class FlowQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose flow: a workspace's, or that of one of its projects; and of which days, see `span`."""
+
+    workspace_id: UUID
+    project: UUID | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+
+
+async def flow_metrics(connection: psycopg.AsyncConnection[Any], query: FlowQuery, today: date) -> FlowMetrics:
+    """The flow metrics; days without events are included with what was open then."""
+    workspace_id, scope = query.workspace_id, query.project or query.workspace_id
     async with connection.transaction():
         # The locks come before the snapshot: a rebuild that switches in between would leave it with rows that it cannot see.
         await connection.execute(
@@ -250,15 +293,16 @@ async def flow_metrics(
         )
         cursor = await connection.execute(
             "SELECT c.position, d.earliest, d.latest FROM checkpoints c CROSS JOIN (SELECT min(day) AS earliest, "
-            "max(day) AS latest FROM flow_daily WHERE workspace_id = %s) d WHERE c.projection = 'flow'",
-            (workspace_id,),
+            "max(day) AS latest FROM flow_daily WHERE workspace_id = %s AND scope = %s) d WHERE c.projection = 'flow'",
+            (workspace_id, scope),
         )
         position, earliest, latest = await cursor.fetchone() or (0, None, None)
-        first, last = span(first_day, last_day, earliest or today, latest or today)
-        cursor = await connection.execute(_DAYS, {"first": first, "last": last, "workspace": workspace_id})
+        first, last = span(query.first_day, query.last_day, earliest or today, latest or today)
+        places = {"first": first, "last": last, "workspace": workspace_id, "scope": scope, "project": query.project}
+        cursor = await connection.execute(_DAYS, places)
         days = [FlowDay(**dict(zip(FlowDay.__struct_fields__, row, strict=True))) for row in await cursor.fetchall()]
-        lead = await _percentiles(connection, "lead_seconds", workspace_id, first, last)
-        cycle = await _percentiles(connection, "cycle_seconds", workspace_id, first, last)
+        lead = await _percentiles(connection, "lead_seconds", places)
+        cycle = await _percentiles(connection, "cycle_seconds", places)
     return FlowMetrics(
         first_day=first,
         last_day=last,
@@ -284,14 +328,13 @@ def span(first: date | None, last: date | None, earliest: date, latest: date) ->
     return date.fromordinal(max(min(earliest, last).toordinal(), last.toordinal() - DAYS_MAX + 1)), last
 
 
-async def _percentiles(
-    connection: psycopg.AsyncConnection[Any], column: str, workspace_id: UUID, first_day: date, last_day: date
-) -> Percentiles:
+async def _percentiles(connection: psycopg.AsyncConnection[Any], column: str, places: Mapping[str, object]) -> Percentiles:
+    of_project = "" if places["project"] is None else "AND project_id = %(project)s "
     cursor = await connection.execute(
         f"SELECT count({column}), percentile_disc(ARRAY[0.5, 0.85, 0.95]) WITHIN GROUP (ORDER BY {column}) "
-        "FROM flow_completions WHERE workspace_id = %s AND completed_at >= %s::date "
-        "AND completed_at < %s::date + 1".encode(),
-        (workspace_id, first_day, last_day),
+        f"FROM flow_completions WHERE workspace_id = %(workspace)s {of_project}AND completed_at >= %(first)s::date "
+        "AND completed_at < %(last)s::date + 1".encode(),
+        places,
     )
     row = await cursor.fetchone()
     count, values = row if row else (0, None)

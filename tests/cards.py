@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+import domain.tags
 import infrastructure.log.codec
 import infrastructure.log.tags
 from application.authorization import MAY_ISSUE, MEMBER, OWNER
@@ -127,7 +128,7 @@ def tags_of(event: Any, stream_id: UUID, workspace_id: UUID) -> tuple[str, ...]:
             return ("links",)
         case CardNamed(_, name) | CardFreed(name):
             return (f"name:{name}",)
-    return ()
+    return () if type(event) in CARD.events else domain.tags.tags_of(event, stream_id, workspace_id)
 
 
 def column(name: str) -> Boundary[frozenset[UUID]]:

@@ -2,10 +2,24 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import Any
 from uuid import UUID
 
 from domain.errors import DomainError
+from domain.project.aggregate import PROJECT
+from domain.project.commands import (
+    ArchiveProject,
+    ChangeProject,
+    CreateProject,
+    DeleteProject,
+    ProjectCommand,
+    RestoreProject,
+    UnarchiveProject,
+)
+from domain.project.rules import Project
 from domain.task.commands import (
     AddLabel,
     AssignTask,
@@ -17,6 +31,7 @@ from domain.task.commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    MoveTask,
     ReassignTask,
     RemoveLabel,
     RenameTask,
@@ -29,7 +44,6 @@ from domain.task.commands import (
     TaskCommand,
     UnassignTask,
 )
-from domain.task.events import TaskEvent
 from domain.task.rules import Task, decide, evolve
 from domain.task.values import Priority
 from tests.log_world import ANA, BEN, World, number
@@ -39,14 +53,14 @@ LABELS = ("red", "blue", "über", "漢字", "a b", "#@")
 WORDS = ("fix", "login", "printer", "O'Brien's", "naïve", "✓", "release", "100%", "\\n", "{}")
 WORKSPACES = tuple(UUID(int=0x0195A000_0000_7000_8000_00000000F000 + n) for n in range(4))
 EPOCH = datetime(2019, 1, 1, tzinfo=UTC)
-Write = tuple[UUID, UUID, UUID, Sequence[TaskEvent], datetime | None]
+Write = tuple[UUID, UUID, UUID, Sequence[Any], datetime | None]
 
 
 def _text(chance: random.Random) -> str:
     return " ".join(chance.choices(WORDS, k=chance.randint(1, 6)))
 
 
-def _command(chance: random.Random) -> TaskCommand:
+def _command(chance: random.Random, projects: Sequence[UUID]) -> TaskCommand:
     why = _text(chance) if chance.random() < 0.3 else None
     due = EPOCH + timedelta(hours=chance.randint(0, 90_000))
     return chance.choice(
@@ -72,9 +86,53 @@ def _command(chance: random.Random) -> TaskCommand:
             AddLabel(chance.choice(LABELS)),
             RemoveLabel(chance.choice(LABELS)),
             LogActivity(_text(chance), reason=why),
+            MoveTask(chance.choice(projects)),
             ChangeTask(title=_text(chance), labels=tuple(chance.sample(LABELS, 2)), due_at=None),
         )
     )
+
+
+class _Projects:
+    """Two projects a workspace, to the second of which things happen."""
+
+    def __init__(self, chance: random.Random, first_task: int) -> None:
+        self._chance = chance
+        self._ids = [
+            tuple(UUID(int=0x0195A000_0000_7000_8000_0000_0B00_0000 + 16 * first_task + 2 * workspace + n) for n in range(2))
+            for workspace in range(len(WORKSPACES))
+        ]
+        self._states: dict[UUID, Project | None] = {}
+
+    def of(self, task: UUID) -> Sequence[UUID]:
+        """Those of the task's workspace."""
+        return self._ids[task.int % len(WORKSPACES)]
+
+    def begin(self, workspace: int) -> Iterator[Write]:
+        for n, project in enumerate(self._ids[workspace]):
+            yield from self._done(
+                workspace, project, CreateProject(f"P{project.int % 1_000_000}{'AB'[n]}", _text(self._chance))
+            )
+
+    def something_happens(self) -> Iterator[Write]:
+        chance, workspace = self._chance, self._chance.randrange(len(WORKSPACES))
+        command: ProjectCommand = chance.choice(
+            (
+                ChangeProject(key=f"K{chance.randint(0, 10**8)}"),
+                ChangeProject(name=_text(chance), description=_text(chance)),
+                ArchiveProject(),
+                UnarchiveProject(reason=_text(chance)),
+                DeleteProject(),
+                RestoreProject(),
+            )
+        )
+        yield from self._done(workspace, self._ids[workspace][1], command)
+
+    def _done(self, workspace: int, project: UUID, command: ProjectCommand) -> Iterator[Write]:
+        with suppress(DomainError):
+            events = PROJECT.decide(self._states.get(project), command, EPOCH)
+            self._states[project] = reduce(PROJECT.evolve, events, self._states.get(project))
+            if events:
+                yield project, WORKSPACES[workspace], ANA, events, None
 
 
 def writes(seed: int, commands: int, first_task: int = 1) -> Iterator[Write]:
@@ -84,18 +142,28 @@ def writes(seed: int, commands: int, first_task: int = 1) -> Iterator[Write]:
     states: dict[UUID, Task] = {}
     imported: dict[UUID, datetime] = {}
     made = 0
+    projects = _Projects(chance, first_task)
+    for workspace in range(len(WORKSPACES)):
+        yield from projects.begin(workspace)
     while made < commands:
         if not tasks or chance.random() < 0.12:
             task = number(first_task + len(tasks))
+            yield from projects.something_happens()
             tasks.append(task)
             if chance.random() < 0.3:
                 imported[task] = EPOCH + timedelta(minutes=chance.randint(0, 10**6))
             command: TaskCommand = CreateTask(
-                _text(chance), _text(chance), chance.choice(PRIORITIES), None, (ANA,) * chance.randint(0, 1), ("red",)
+                _text(chance),
+                _text(chance),
+                chance.choice(PRIORITIES),
+                None,
+                (ANA,) * chance.randint(0, 1),
+                ("red",),
+                project_id=projects.of(task)[0],
             )
         else:
             task = tasks[min(int(chance.expovariate(0.05)), len(tasks) - 1) if chance.random() < 0.7 else 0]
-            command = _command(chance)
+            command = _command(chance, projects.of(task))
         try:
             events = decide(states.get(task), command, datetime(2026, 1, 1, tzinfo=UTC))
         except DomainError:

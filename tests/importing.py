@@ -12,12 +12,21 @@ from uuid import UUID
 
 import psycopg
 
+from application.importing.history import TicketHistory
+from application.importing.ids import ImportSource
+from application.importing.mapping import TicketMapping
+from application.importing.people import People
+from application.importing.rows import TicketRow
+from domain.boundaries import Seen
+from domain.project.boundaries import Openness
+from domain.project.values import first_project_of
 from infrastructure.servers.postgres import connect_sync
 
 EMAIL = "Olga.Owner@Example.org"
 OWNER = UUID("00000000-0000-4000-8000-00000000000a")
 WORKSPACE = UUID("00000000-0000-4000-8000-00000000000b")
 SECRET = b"the same in every test database."
+PROJECT = first_project_of(WORKSPACE)
 
 HEADER = ("Ticket", "Step", "Who", "When", "Kind", "Severity", "Kind")
 MAPPING = """
@@ -44,6 +53,11 @@ values = { "1" = "low", "2" = "high" }
 "Close" = ["reopen", "complete"]
 "Drop" = ["cancel"]
 """
+
+FIRST_PROJECT = 1
+"""Events that an import into an empty workspace adds before its own."""
+
+OF_TASKS = "starts_with(topic, 'task.')"
 
 COLUMNS = (
     "notification_id, originator_id, originator_version, effective_at, workspace_id, principal_id, command_id, "
@@ -76,6 +90,13 @@ def made_up_history(cases: int, seed: int = 1) -> list[tuple[str, ...]]:
     return rows
 
 
+def decider(source: ImportSource, people: People, mapping: TicketMapping, rows: Sequence[TicketRow]) -> TicketHistory:
+    """What decides the rows, where the log has the import's project, open, and nothing else."""
+    history = TicketHistory(source, people, mapping, rows)
+    history.learn_openness({source.project_id: Seen(Openness(exists=True), FIRST_PROJECT)})
+    return history
+
+
 def files(folder: Path, content: bytes, mapping: str = MAPPING) -> tuple[Path, str]:
     """A history and its mapping as files: the path of the one, the name of the other."""
     folder.mkdir(exist_ok=True)
@@ -95,8 +116,9 @@ def add_owner(database_url: str, log_name: str = "main") -> None:
 
 
 def log_rows(database_url: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-    """What a query over the log `main` returns."""
+    """What a query over the log `main` returns, in which `events` are those of tasks."""
     with connect_sync(database_url, "log_main") as connection:
+        connection.execute(f"CREATE TEMPORARY VIEW events AS SELECT * FROM log_main.events WHERE {OF_TASKS}".encode())
         return connection.execute(query.encode(), parameters).fetchall()
 
 

@@ -13,6 +13,7 @@ import redis
 from application.log import Append, Appended, NewEvent
 from domain.task.events import TaskEvent
 from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.log.codec import owner
 from infrastructure.log.rows import AFTER_POSITION, own_events
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.hot_keys import generations_pattern
@@ -71,12 +72,14 @@ class World:
         """Append events to a task's stream; the position of the last one. `at` is when they happened, for an import."""
         return self.record_all([(task, workspace, by, events, at)])
 
-    def record_all(self, writes: Sequence[tuple[UUID, UUID, UUID, Sequence[TaskEvent], datetime | None]]) -> int:
-        """Append for several tasks in one transaction."""
+    def record_all(self, writes: Sequence[tuple[UUID, UUID, UUID, Sequence[Any], datetime | None]]) -> int:
+        """Append for several streams in one transaction."""
         appends = []
         for task, workspace, by, events, at in writes:
             version = self._versions.get(task, 0)
-            new = tuple(NewEvent(task, version + number, event, at) for number, event in enumerate(events, 1))
+            new = tuple(
+                NewEvent(task, version + number, event, at, owner(event).scope(event)) for number, event in enumerate(events, 1)
+            )
             self._versions[task] = version + len(events)
             appends.append(
                 Append(

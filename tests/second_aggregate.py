@@ -123,11 +123,14 @@ class JarDocument(msgspec.Struct, frozen=True):
     version: int
     position: int
     happened_at: datetime
+    known_by: datetime
 
 
 def fold(document: JarDocument | None, record: RecordedEvent[Any]) -> JarDocument:
     jar = evolve(document.jar if document else None, record.event)
-    return JarDocument(record.stream_id, record.workspace_id, jar, record.version, record.position, record.happened_at)
+    at = record.happened_at
+    known_by = max(document.known_by, at) if document else at
+    return JarDocument(record.stream_id, record.workspace_id, jar, record.version, record.position, at, known_by)
 
 
 def shelf(colour: str) -> UUID | None:

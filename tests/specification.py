@@ -14,17 +14,18 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
+from typing import Any
 
 import pytest
 
+from domain.aggregates import ALL
 from domain.errors import DomainError
-from domain.task.commands import TaskCommand
 from domain.task.events import TaskEvent
-from domain.task.rules import Task, decide, evolve
+from domain.task.rules import Task, evolve
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
-Level = Callable[[Sequence[TaskEvent], TaskCommand, datetime], Sequence[TaskEvent]]
+Level = Callable[[Sequence[Any], Any, datetime], Sequence[Any]]
 
 
 def folded(history: Sequence[TaskEvent]) -> Task | None:
@@ -33,9 +34,10 @@ def folded(history: Sequence[TaskEvent]) -> Task | None:
     return reduce(evolve, history, start)
 
 
-def pure_rules(history: Sequence[TaskEvent], command: TaskCommand, now: datetime) -> Sequence[TaskEvent]:
+def pure_rules(history: Sequence[Any], command: Any, now: datetime) -> Sequence[Any]:
     """The level without any machinery: fold the history, decide."""
-    return decide(folded(history), command, now)
+    (aggregate,) = (each for each in ALL if type(command) in each.commands)
+    return aggregate.decide(reduce(aggregate.evolve, history, None), command, now)
 
 
 _level: ContextVar[Level] = ContextVar("level", default=pure_rules)
@@ -55,11 +57,11 @@ def at_level(level: Level) -> Iterator[None]:
 class Specification:
     """A history, the command given on top of it and when. Each `then…` runs it once, at the current level."""
 
-    history: tuple[TaskEvent, ...]
-    command: TaskCommand
+    history: tuple[Any, ...]
+    command: Any
     now: datetime
 
-    def then(self, *events: TaskEvent) -> None:
+    def then(self, *events: Any) -> None:
         """Exactly these events are recorded, in this order."""
         assert tuple(self._outcome()) == events
 
@@ -75,7 +77,7 @@ class Specification:
         if field is not None:
             assert refusal.value.field == field
 
-    def _outcome(self) -> Sequence[TaskEvent]:
+    def _outcome(self) -> Sequence[Any]:
         return _level.get()(self.history, self.command, self.now)
 
 
@@ -83,13 +85,13 @@ class Specification:
 class History:
     """What has happened before."""
 
-    events: tuple[TaskEvent, ...]
+    events: tuple[Any, ...]
 
-    def when(self, command: TaskCommand, at: datetime = NOW) -> Specification:
+    def when(self, command: Any, at: datetime = NOW) -> Specification:
         """The command under test."""
         return Specification(self.events, command, at)
 
 
-def given(*events: TaskEvent) -> History:
+def given(*events: Any) -> History:
     """A stream with these events, in this order; without any, a stream that does not exist."""
     return History(events)

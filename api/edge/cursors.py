@@ -4,10 +4,9 @@ import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -15,13 +14,14 @@ import msgspec
 from api.edge.errors import BadRequest
 from infrastructure.log.places import DIGITS, Place
 from infrastructure.settings import Settings
-from projections.task.list_query import ListCursor
+from projections.tables.pages import ListCursor
 
 MAC_BYTES = 16
 
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
-    value: datetime | int | None
+    # A moment, a rank or a key: signed, so it is what this process once put in.
+    value: Any
     created_position: int
 
 

@@ -17,6 +17,8 @@ from api.edge.preconditions import matched_versions
 from application.command_handler import CommandContext, IfMatch
 from application.log import IdempotencyKey
 from application.principal import Principal
+from domain.project.refusals import no_such_project
+from domain.project.values import address_of, is_key
 from domain.task.refusals import no_such_task
 from infrastructure.bootstrap import LogResources, Resources
 from infrastructure.read_models.task_reads import Wait
@@ -120,11 +122,31 @@ def required_uuid(text: str, name: str, code: str = "invalid_parameter") -> UUID
     return found
 
 
-def task_id_of(request: AnyRequest) -> UUID:
-    """The task in the path. What cannot be an id names no task."""
-    found = uuid_of(request.scope["path_params"]["task_id"])
+async def task_id_of(request: AnyRequest) -> UUID:
+    """The task in the path, by its id or by its project's key and its number. What can be neither names no task."""
+    text = request.scope["path_params"]["task_id"]
+    found = uuid_of(text)
     if found is None:
-        raise no_such_task()
+        address = address_of(text)
+        if address is None:
+            raise no_such_task()
+        found = await log_of(request).store.addressed(principal(request).workspace_id, *address)
+    return found
+
+
+async def project_id_of(request: AnyRequest) -> UUID:
+    """The project in the path, by its id or by a key that it has or had. What can be neither names no project."""
+    found = await named_project(request, request.scope["path_params"]["project"])
+    if found is None:
+        raise no_such_project()
+    return found
+
+
+async def named_project(request: AnyRequest, text: str) -> UUID | None:
+    """The project that an id or a key names; None for what can be neither, an id of nobody for a key that nobody has."""
+    found = uuid_of(text)
+    if found is None and is_key(text):
+        return await log_of(request).store.addressed(principal(request).workspace_id, text)
     return found
 
 

@@ -35,7 +35,8 @@ Every refusal is a problem document (RFC 9457); its `code` is stable, and each o
 _TAGS: Final = {
     "Accounts": "Registering, signing in and out, and the sessions of a user.",
     "Tasks": "Reading tasks: one, as it is or was, and lists.",
-    "Commands": "Changing tasks. Each command is accepted or refused whole and answers with a receipt.",
+    "Projects": "Reading projects: one, as it is or was, and their list.",
+    "Commands": "Changing tasks and projects. Each command is accepted or refused whole and answers with a receipt.",
     "History": "What happened: a task's history, the workspace's changes, and its members.",
     "Analytics": "Flow metrics over any part of the past.",
     "Operation": "For load balancers and operators.",

@@ -16,7 +16,7 @@ from domain.errors import InvalidValue
 from infrastructure.log.places import Place
 from infrastructure.log.time_travel import Moment
 from infrastructure.read_models.task_reads import Wait
-from projections.task.list_as_of import AsOf
+from projections.tables.moments import AsOf
 
 INSTANT_IS: Final = (
     "an instant counts an event as having happened when it and all events before it in its task had (imported ones by "

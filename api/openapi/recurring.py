@@ -6,9 +6,25 @@ from uuid import UUID
 import msgspec
 
 from api.openapi.documentation import HeaderParameter, PathParameter, QueryParameter
+from domain.project.values import KEY_PATTERN
 
 SOMEBODY: Final = "01890a5d-ac96-774b-bcce-b302099a8057"
-ID: Final = PathParameter("task_id", UUID, "The task.", required=True)
+_UUID: Final = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+ID: Final = PathParameter(
+    "task_id",
+    Annotated[str, msgspec.Meta(pattern=f"^({_UUID}|{KEY_PATTERN[1:-1]}-[1-9][0-9]{{0,17}})$")],
+    "The task: its id, or a key of its project and its number there (`PRJ-123`). Keys and numbers that it once had lead to it "
+    "as well.",
+    required=True,
+    example=SOMEBODY,
+)
+PROJECT: Final = PathParameter(
+    "project",
+    Annotated[str, msgspec.Meta(pattern=f"^({_UUID}|{KEY_PATTERN[1:-1]})$")],
+    "The project: its id, or a key that it has or once had.",
+    required=True,
+    example=SOMEBODY,
+)
 KEY: Final = HeaderParameter(
     "Idempotency-Key",
     Annotated[str, msgspec.Meta(min_length=1, max_length=255)],
@@ -23,7 +39,7 @@ IF_MATCH: Final = HeaderParameter(
 PREFER_STRICT: Final = HeaderParameter("Prefer", str, "`handling=strict`: with If-Match, refuse after any change at all.")
 CORRELATION: Final = HeaderParameter("X-Correlation-Id", UUID, "Ties the resulting events to others in the history.")
 RECEIPT_HEADERS: Final = {
-    "ETag": "The task's version after the command.",
+    "ETag": "The version after the command.",
     "X-Position": "The position of the command's last event: give it to reads as `min_position`.",
     "Idempotency-Replayed": "`true` where the key brought back an earlier receipt.",
 }

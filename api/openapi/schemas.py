@@ -18,6 +18,7 @@ from domain.aggregates import ALL
 from domain.task.values import Priority, Status
 from infrastructure.read_models.diff_reads import Whereabouts
 from projections.feed.entries import FieldChange, HistoryEntry
+from projections.project.list import ProjectSort
 from projections.task.list_query import Sort
 
 Schema = dict[str, Any]
@@ -27,6 +28,7 @@ _ENUMS: Final[Mapping[str, tuple[str, tuple[Any, ...]]]] = {
     "Priority": ("How urgent a task is, `none` where nobody said.", get_args(Priority)),
     "Status": ("Where a task stands.", get_args(Status)),
     "Sort": ("The order of a list; `-` is descending.", get_args(Sort)),
+    "ProjectSort": ("The order of a list of projects; `-` is descending.", get_args(ProjectSort)),
     "Difference": ("What became of a task on a list.", get_args(Whereabouts)),
     "Role": ("What somebody is in a workspace.", get_args(Role)),
     "EventType": ("What happened.", tuple(sorted(str(event.__struct_config__.tag) for each in ALL for event in each.events))),

@@ -8,10 +8,12 @@ from uuid import UUID
 import msgspec
 
 from api.edge.errors import BadRequest
-from api.edge.requests import one, required_uuid
+from api.edge.requests import AnyRequest, named_project, one, required_uuid
 from api.openapi.documentation import QueryParameter
 from api.openapi.moments import instant_of
+from domain.project.refusals import no_such_project
 from domain.task.values import Priority, Status
+from infrastructure.log.addresses import NOBODY
 from projections.tables.words import TERMS_MAX, terms
 from projections.task.list_query import Sort, TaskQuery
 
@@ -19,10 +21,14 @@ Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 LIST_PARAMETERS: Final = TaskQuery.__struct_fields__
 FILTER_NAMES: Final = tuple(name for name in LIST_PARAMETERS if name != "sort")
 
+PROJECT_PARAMETER: Final = QueryParameter(
+    "project", str, "In this project: its id, or a key that it has or once had. A key that none has is refused (404)."
+)
 FILTER_PARAMETERS: Final = (
     QueryParameter("status", list[Status], "Any of these statuses."),
     QueryParameter("priority", list[Priority], "Any of these priorities."),
     QueryParameter("label", list[str], "All of these labels."),
+    PROJECT_PARAMETER,
     QueryParameter("assignee", UUID, "Assigned to this principal."),
     QueryParameter("created_by", UUID, "Created by this principal: its owner."),
     QueryParameter("due_from", Instant, "Due at or after."),
@@ -51,7 +57,20 @@ SORT_PARAMETER: Final = QueryParameter(
 _REPEATABLE: Final = frozenset({"status", "priority", "label"})
 
 
-def task_query(query: Mapping[str, list[str]]) -> TaskQuery:
+async def asked_project(request: AnyRequest, query: Mapping[str, list[str]]) -> UUID | None:
+    """The project that the parameter names, None without it. Raises BadRequest, 404 for a key that none has."""
+    text = one(dict(query), "project")
+    if text is None:
+        return None
+    found = await named_project(request, text)
+    if found is None:
+        raise BadRequest(400, "invalid_parameter", "project takes the id or a key of a project, such as PRJ", "project")
+    if found == NOBODY:
+        raise BadRequest(404, "project_not_found", no_such_project().message, "project")
+    return found
+
+
+async def task_query(request: AnyRequest, query: Mapping[str, list[str]]) -> TaskQuery:
     """The list that the parameters ask for; raises BadRequest naming the one that is wrong."""
     found: dict[str, object] = {}
     for name in LIST_PARAMETERS:
@@ -64,6 +83,8 @@ def task_query(query: Mapping[str, list[str]]) -> TaskQuery:
     for name in ("assignee", "created_by"):
         if isinstance(identifier := found.get(name), str):
             found[name] = required_uuid(identifier, name)
+    if "project" in found:
+        found["project"] = await asked_project(request, query)
     for name in ("due_from", "due_before", "created_from", "created_before"):
         if isinstance(moment := found.get(name), str):
             found[name] = instant_of(name, moment)

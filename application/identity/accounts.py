@@ -1,6 +1,7 @@
 """Accounts: registering, signing in and out, and the sessions in between."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from application.identity.rules import (
 from application.principal import Principal, Role
 from domain.errors import NotAuthenticated, NotFound, NotPermitted, RuleViolated
 
+logger = logging.getLogger("taskmaster.accounts")
+
 REFRESH_TOKEN_MAX = 200
 
 
@@ -30,8 +33,16 @@ class Lifetimes(msgspec.Struct, frozen=True):
     session: timedelta = timedelta(days=90)
 
 
+async def nothing_more(workspace_id: UUID, user_id: UUID) -> None:
+    """A workspace begins empty."""
+
+
 class Accounts:
-    """The use cases. `on_revoked` is told of every session that this process revokes, after the commit."""
+    """The use cases. `on_revoked` is told of every session that this process revokes, after the commit.
+
+    `on_registered` makes what a new workspace begins with. What keeps it from that is no refusal: the account is there, and
+    whoever needs it first makes it.
+    """
 
     def __init__(  # noqa: PLR0913 (all but the ports by name)
         self,
@@ -41,6 +52,7 @@ class Accounts:
         *,
         log: str,
         on_revoked: Callable[[UUID], None],
+        on_registered: Callable[[UUID, UUID], Awaitable[None]] = nothing_more,
         lifetimes: Lifetimes = Lifetimes(),  # noqa: B008 (frozen)
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_id: Callable[[], UUID] = uuid7,
@@ -50,6 +62,7 @@ class Accounts:
         self._tokens = tokens
         self._log = log
         self._on_revoked = on_revoked
+        self._on_registered = on_registered
         self._lifetimes = lifetimes
         self._clock = clock
         self._new_id = new_id
@@ -73,6 +86,10 @@ class Accounts:
         session, refresh_token = self._new_session(user.user_id, user.workspace_id, client, now)
         if not await self._store.add_user(user, session):
             raise RuleViolated("email_taken", "There is already an account with this e-mail address.", "email")
+        try:
+            await self._on_registered(user.workspace_id, user.user_id)
+        except Exception:
+            logger.warning("workspace %s has no first project yet", user.workspace_id, exc_info=True)
         return self._pair(session, refresh_token, log=self._log, role="owner", now=now)
 
     async def log_in(self, email: str, password: str, client: Client) -> TokenPair:

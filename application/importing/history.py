@@ -26,8 +26,11 @@ from application.importing.people import People
 from application.importing.recognition import Recognition, RecordedStep
 from application.importing.rows import Rejection, TicketRow, TicketValues
 from application.importing.steps import Confirm, Step
-from application.log import Append, NewEvent
+from application.log import Append, Condition, NewEvent
+from domain.boundaries import Seen
 from domain.errors import DomainError
+from domain.project.boundaries import Openness, open_tag, require_open
+from domain.task.aggregate import TASK
 from domain.task.commands import (
     AddLabel,
     AssignTask,
@@ -82,12 +85,23 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
 
 _NEW: Final = ImportedStream()
+_NOT_THERE: Final = Seen(Openness(), 0)
+"""Of a first project that nothing has made yet: a rehearsal leaves it so."""
 
 
 class TicketHistory:
     """Decides a file's rows in order, remembering every task as its own decisions leave it."""
 
-    def __init__(self, source: ImportSource, people: People, mapping: TicketMapping, rows: Sequence[TicketRow]) -> None:
+    def __init__(
+        self,
+        source: ImportSource,
+        people: People,
+        mapping: TicketMapping,
+        rows: Sequence[TicketRow],
+        *,
+        is_rehearsal: bool = False,
+    ) -> None:
+        self._is_rehearsal = is_rehearsal
         self._source = source
         self._people = people
         self._mapping = mapping
@@ -97,6 +111,8 @@ class TicketHistory:
         self._refused: set[int] = set()
         self._refused_by_rules: dict[str, dict[int, DomainError]] = {}
         self._task_ids: dict[str, UUID] = {}
+        self._openness: dict[UUID, Seen[Openness]] = {}
+        self._rested: set[UUID] = set()
 
     def task_id(self, case: str) -> UUID:
         """The id of the case's task."""
@@ -111,8 +127,19 @@ class TicketHistory:
         for case in streams:
             self._known.learn(case, recorded.get(case, ()))
 
+    @property
+    def projects(self) -> set[UUID]:
+        """Those that the tasks belong to, the import's own among them."""
+        known = {stream.task.project_id for stream in self._streams.values() if stream.task and stream.task.project_id}
+        return {self._source.project_id, *known}
+
+    def learn_openness(self, found: Mapping[UUID, Seen[Openness]]) -> None:
+        """Take whether projects take commands for their tasks as the log has it."""
+        self._openness.update(found)
+
     def decide_chunk(self, number: int, rows: Sequence[TicketRow]) -> Chunk:
         """Decide the rows; those that the rules refuse are rejected whole."""
+        self._rested = set()
         decided: list[DecidedRow] = []
         rejected: list[Rejection] = []
         for row in rows:
@@ -141,6 +168,7 @@ class TicketHistory:
         task, events = self._events(stream.task, row, commands, logged=corrected is None)
         if not events:
             return None
+        conditions = self._open_projects(task)
         task_id, version = self.task_id(row.case), stream.version
         newest = row.at if stream.newest is None else max(row.at, stream.newest)
         self._streams[row.case] = ImportedStream(task, version + len(events), newest)
@@ -150,9 +178,26 @@ class TicketHistory:
             command_id=self._known.command_id(row),
             correlation_id=self._import_id,
             causation_id=corrected,
-            events=tuple([NewEvent(task_id, version + n, event, row.at) for n, event in enumerate(events, 1)]),
+            events=tuple(
+                [NewEvent(task_id, version + n, event, row.at, TASK.scope(event)) for n, event in enumerate(events, 1)]
+            ),
             receipt_start="{",
+            conditions=conditions,
         )
+
+    def _open_projects(self, task: Task | None) -> tuple[Condition, ...]:
+        """That the task's project takes commands, which the first append of a chunk proves for all of it: they share a
+        transaction, and none of them changes that. Raises the refusal where it takes none."""
+        project_id = task.project_id if task else None
+        if project_id is None:
+            return ()
+        seen = self._openness[project_id]
+        if not (self._is_rehearsal and seen == _NOT_THERE):
+            require_open(seen.state)
+        if project_id in self._rested:
+            return ()
+        self._rested.add(project_id)
+        return (Condition(open_tag(self._source.workspace_id, project_id), seen.at),)
 
     def _require_accepted_in_its_place(self, row: TicketRow) -> None:
         """Raise the refusal of a row that the rules refuse where it stands in the file: being late does not make it right."""
@@ -187,7 +232,7 @@ class TicketHistory:
 
     def _commands(self, row: TicketRow, task: Task | None, refused: Container[int]) -> Iterator[TaskCommand | Confirm]:
         if task is None:
-            yield _creation(row)
+            yield _creation(row, self._source.project_id)
         else:
             before = self._known.before(row)
             said = None if before is None or before.line in refused else self._known.said_up_to(before)
@@ -229,7 +274,7 @@ class TicketHistory:
             yield AddLabel(label, reason=why)
 
 
-def _creation(row: TicketRow) -> CreateTask:
+def _creation(row: TicketRow, project_id: UUID) -> CreateTask:
     values = row.values
     return CreateTask(
         title=values.title,
@@ -237,6 +282,7 @@ def _creation(row: TicketRow) -> CreateTask:
         priority=values.priority or "none",
         labels=tuple(dict.fromkeys(label for label in values.labels if label)),
         reason=row.activity,
+        project_id=project_id,
     )
 
 

@@ -16,13 +16,16 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class ImportSource(msgspec.Struct, frozen=True):
-    """What is imported, by whom and into which workspace. `secret` is the workspace's, `file_digest` of the file's text."""
+    """What is imported, by whom and into which project of which workspace. `secret` is the workspace's, `file_digest` of the
+    file's text. Tasks that are there already stay in their projects.
+    """
 
     workspace_id: UUID
     owner_id: UUID
     secret: bytes
     mapping_name: str
     file_digest: bytes
+    project_id: UUID
 
     @property
     def import_id(self) -> UUID:

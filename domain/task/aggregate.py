@@ -2,12 +2,16 @@
 
 from sys import getsizeof
 from typing import Final, get_args
+from uuid import UUID
+
+from msgspec.structs import replace
 
 from domain.aggregate import Aggregate
+from domain.project.values import first_project_of
 from domain.task.commands import CreateTask, TaskCommand, command_fields
-from domain.task.events import TASK_FIELDS, TOUCHED, TaskEvent
+from domain.task.events import TASK_FIELDS, TOUCHED, TaskCreated, TaskEvent, TaskMoved
 from domain.task.refusals import no_such_task, task_exists
-from domain.task.rules import Task, decide, evolve
+from domain.task.rules import Task, decide, evolve, rules
 
 _EACH: Final = 120
 """Bytes of an assignee: a UUID with its number, and its place in the tuple. Measured with tracemalloc."""
@@ -17,6 +21,20 @@ def state_size(task: Task) -> int:
     """In bytes, about: the texts and the assignees."""
     texts = getsizeof(task.title) + getsizeof(task.description) + sum(map(getsizeof, task.labels))
     return texts + _EACH * len(task.assignees)
+
+
+def completed(command: TaskCommand, workspace_id: UUID) -> TaskCommand:
+    """A task that names no project belongs to the workspace's first one."""
+    if isinstance(command, CreateTask) and command.project_id is None:
+        return replace(command, project_id=first_project_of(workspace_id))
+    return command
+
+
+def scope(event: TaskEvent) -> UUID | None:
+    """A task is numbered in each project that it comes into."""
+    if isinstance(event, TaskCreated):
+        return event.project_id
+    return event.to_project if isinstance(event, TaskMoved) else None
 
 
 TASK: Final[Aggregate[Task, TaskEvent, TaskCommand]] = Aggregate(
@@ -32,4 +50,7 @@ TASK: Final[Aggregate[Task, TaskEvent, TaskCommand]] = Aggregate(
     touched=TOUCHED,
     command_fields=command_fields,
     state_size=state_size,
+    rules=rules,
+    scope=scope,
+    completed=completed,
 )

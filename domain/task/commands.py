@@ -14,22 +14,29 @@ from domain.task.events import TASK_FIELDS
 from domain.task.values import (
     Activity,
     Assignees,
-    Description,
     DueAt,
     Label,
     Labels,
     Priority,
-    Reason,
     Title,
 )
+from domain.text import Description, Reason
 
 
 class _Command(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_field="command", kw_only=True):
     reason: Reason | None = None
 
 
-class CreateTask(_Command, frozen=True, tag="create"):
-    """A new task; its title is all it needs. `task_id` is for clients that name it themselves, offline for example."""
+class _Placed(_Command, frozen=True, kw_only=True):
+    task_id: UUID | None = None
+    project_id: UUID | None = None
+
+
+class CreateTask(_Placed, frozen=True, tag="create"):
+    """A new task; its title is all it needs. `task_id` is for clients that name it themselves, offline for example.
+
+    Without `project_id` it belongs to the workspace's first project.
+    """
 
     title: Title
     description: Description = ""
@@ -37,7 +44,6 @@ class CreateTask(_Command, frozen=True, tag="create"):
     due_at: DueAt | None = None
     assignees: Assignees = ()
     labels: Labels = ()
-    task_id: UUID | None = None
 
 
 class ChangeTask(_Command, frozen=True, tag="change"):
@@ -140,6 +146,12 @@ class RestoreTask(_Command, frozen=True, tag="restore"):
     """A deleted task is back as it was."""
 
 
+class MoveTask(_Command, frozen=True, tag="move"):
+    """To another project of the workspace, where it gets a number of its own; the old one goes on leading to it."""
+
+    project_id: UUID
+
+
 class LogActivity(_Command, frozen=True, tag="log_activity"):
     """A step that changes no field."""
 
@@ -166,11 +178,12 @@ TaskCommand = (
     | CancelTask
     | DeleteTask
     | RestoreTask
+    | MoveTask
     | LogActivity
 )
 
 
-def command_fields(command: TaskCommand) -> frozenset[str]:  # noqa: PLR0911 - one table, one line an entry
+def command_fields(command: TaskCommand) -> frozenset[str]:  # noqa: C901, PLR0911, PLR0912 - one table, one line an entry
     """The fields of the task the command means to change, whether or not it will."""
     match command:
         case CreateTask():
@@ -195,6 +208,8 @@ def command_fields(command: TaskCommand) -> frozenset[str]:  # noqa: PLR0911 - o
             return frozenset(("status",))
         case DeleteTask() | RestoreTask():
             return frozenset(("deleted",))
+        case MoveTask():
+            return frozenset(("project_id",))
         case LogActivity():
             return frozenset()
         case _:

@@ -2,7 +2,8 @@
 
 That it happened stays, with its type: what was started, completed or deleted is so, on that day and by whom. What only the
 payload said is unknown. Where it set a value, the value is empty: the title of a task becomes the empty text, which nobody can
-write, and never again the one before it. Where it added to a set or took from it, the set stays as it was.
+write, and never again the one before it. Where it added to a set or took from it, the set stays as it was. In which project
+the task got its number, the log itself knows.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from domain.task.events import (
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
+    TaskMoved,
     TaskPrioritySet,
     TaskRenamed,
     TaskReopened,
@@ -53,14 +55,22 @@ LEFT: Final[Mapping[type[TaskEvent], TaskEvent]] = MappingProxyType(
         TaskCancelled: TaskCancelled(),
         TaskDeleted: TaskDeleted(),
         TaskRestored: TaskRestored(),
+        TaskMoved: _NOTHING,
         TaskActivityLogged: _NOTHING,
     }
 )
 """Of each kind of event what its type alone says, as an event."""
 
+_CREATED: Final = str(TaskCreated.__struct_config__.tag)
 _BY_TOPIC: Final = {str(kind.__struct_config__.tag): left for kind, left in LEFT.items()}
 
 
 def known(event: TaskEvent | Erased) -> TaskEvent:
     """The event; of an erased one what is left of it. Never raises."""
-    return _BY_TOPIC.get(event.topic, _NOTHING) if isinstance(event, Erased) else event
+    if not isinstance(event, Erased):
+        return event
+    if event.scope is None:
+        return _BY_TOPIC.get(event.topic, _NOTHING)
+    if event.topic == _CREATED:
+        return TaskCreated("", project_id=event.scope)
+    return TaskMoved(None, event.scope)

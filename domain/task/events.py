@@ -22,7 +22,11 @@ class _Event(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"
     attributes: dict[str, str] = {}
 
 
-class TaskCreated(_Event, frozen=True, tag="task.created"):
+class _InProject(_Event, frozen=True, kw_only=True):
+    project_id: UUID | None = None
+
+
+class TaskCreated(_InProject, frozen=True, tag="task.created"):
     """A task came into being, with every field it was given."""
 
     title: str
@@ -113,6 +117,13 @@ class TaskRestored(_Event, frozen=True, tag="task.restored"):
     """A deleted task came back as it was."""
 
 
+class TaskMoved(_Event, frozen=True, tag="task.moved"):
+    """The task went to another project, where it got a number of its own."""
+
+    from_project: UUID | None
+    to_project: UUID
+
+
 class TaskActivityLogged(_Event, frozen=True, tag="task.activity_logged"):
     """A step that changed no field. Imported histories have them; without them the history would be false."""
 
@@ -137,6 +148,7 @@ TaskEvent = (
     | TaskCancelled
     | TaskDeleted
     | TaskRestored
+    | TaskMoved
     | TaskActivityLogged
 )
 
@@ -150,7 +162,9 @@ PERSONAL_FIELDS: Final[Mapping[type[TaskEvent], tuple[str, ...]]] = MappingProxy
 STRUCTURAL_TEXT: Final[frozenset[str]] = frozenset()
 """The other fields of free text: what boundaries, tags or ids may be made of, and what no erasure takes. None so far."""
 
-TASK_FIELDS: Final = frozenset(("title", "description", "status", "priority", "due_at", "assignees", "labels", "deleted"))
+TASK_FIELDS: Final = frozenset(
+    ("title", "description", "status", "priority", "due_at", "assignees", "labels", "deleted", "project_id")
+)
 """Every field of a task, by the names `touched_fields` uses."""
 
 _TITLE = frozenset(("title",))
@@ -161,6 +175,7 @@ _ASSIGNEES = frozenset(("assignees",))
 _LABELS = frozenset(("labels",))
 _STATUS = frozenset(("status",))
 _DELETED = frozenset(("deleted",))
+_PROJECT = frozenset(("project_id",))
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -183,6 +198,7 @@ TOUCHED: Final[Mapping[type[TaskEvent], frozenset[str]]] = MappingProxyType(
         TaskCancelled: _STATUS,
         TaskDeleted: _DELETED,
         TaskRestored: _DELETED,
+        TaskMoved: _PROJECT,
         TaskActivityLogged: _NOTHING,
     }
 )

@@ -6,14 +6,16 @@ is in `task_events`, what may be asked in `task_commands`, what a value may be i
 """
 
 from datetime import datetime
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from domain.boundaries import Rule
 from domain.envelope import Erased
 from domain.errors import RuleViolated
+from domain.project.boundaries import open_rule
 from domain.task.commands import (
     AddLabel,
     AssignTask,
@@ -25,6 +27,7 @@ from domain.task.commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    MoveTask,
     ReassignTask,
     RemoveLabel,
     RenameTask,
@@ -51,6 +54,7 @@ from domain.task.events import (
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
+    TaskMoved,
     TaskPrioritySet,
     TaskRenamed,
     TaskReopened,
@@ -67,21 +71,23 @@ from domain.task.values import (
     Status,
     accepted_activity,
     accepted_assignees,
-    accepted_description,
     accepted_due_at,
     accepted_label,
     accepted_labels,
     accepted_priority,
-    accepted_reason,
     accepted_task_id,
     accepted_title,
 )
+from domain.text import accepted_description, accepted_reason
 
 # STATE
 
 
-class Task(Struct, frozen=True, gc=False):
-    """A task as its events left it. `due_at` is aware UTC; assignees and labels are in order of addition."""
+class Task(Struct, frozen=True, gc=False, kw_only=True):
+    """A task as its events left it. `due_at` is aware UTC; assignees and labels are in order of addition.
+
+    Every task belongs to a project; which one is None only where that is not known any more, its creation having been erased.
+    """
 
     title: str = ""
     description: str = ""
@@ -91,6 +97,7 @@ class Task(Struct, frozen=True, gc=False):
     assignees: tuple[UUID, ...] = ()
     labels: tuple[str, ...] = ()
     deleted: bool = False
+    project_id: UUID | None = None
 
 
 # What a history starts from whose first event is not the creation.
@@ -148,6 +155,8 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one line a command reads best as o
             return () if task.deleted else (TaskDeleted(reason=why),)
         case RestoreTask():
             return (TaskRestored(reason=why),) if task.deleted else ()
+        case MoveTask(project_id):
+            return () if project_id == task.project_id else (TaskMoved(task.project_id, project_id, reason=why),)
         case LogActivity(activity):
             return (TaskActivityLogged(accepted_activity(activity), reason=why),)
         case _:
@@ -174,6 +183,7 @@ def _create(state: Task | None, command: CreateTask, now: datetime) -> tuple[Tas
         due_at=None if command.due_at is None else accepted_due_at(command.due_at, now),
         assignees=accepted_assignees(command.assignees),
         labels=accepted_labels(command.labels),
+        project_id=command.project_id,
         reason=accepted_reason(command.reason),
     )
     return (created,)
@@ -274,6 +284,18 @@ def _cancel(task: Task, why: str | None) -> tuple[TaskEvent, ...]:
     return () if task.status == "cancelled" else (TaskCancelled(reason=why),)
 
 
+def rules(
+    state: Task | None,
+    command: TaskCommand,
+    stream_id: UUID,  # noqa: ARG001 - as every aggregate's
+    workspace_id: UUID,
+) -> tuple[Rule[Any], ...]:
+    """What else has to hold: the project that the task is in takes commands for its tasks, and the one that it goes to."""
+    project_id = command.project_id if isinstance(command, CreateTask) else state.project_id if state else None
+    own = () if project_id is None else (open_rule(workspace_id, project_id),)
+    return (*own, open_rule(workspace_id, command.project_id)) if isinstance(command, MoveTask) else own
+
+
 # EVOLVE
 
 
@@ -295,6 +317,7 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as on
                 due_at=event.due_at,
                 assignees=event.assignees,
                 labels=event.labels,
+                project_id=event.project_id,
             )
         case TaskRenamed(title):
             return replace(task, title=title)
@@ -326,6 +349,8 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as on
             return replace(task, deleted=True)
         case TaskRestored():
             return replace(task, deleted=False)
+        case TaskMoved(_, to_project):
+            return replace(task, project_id=to_project)
         case TaskActivityLogged():
             return task
         case _:

@@ -13,14 +13,12 @@ from uuid import RFC_4122, UUID
 from msgspec import Meta
 
 from domain.errors import InvalidValue
-from domain.text import is_invisible, line, prose
+from domain.text import line
 
 TITLE_MAX_CHARACTERS: Final = 255
-DESCRIPTION_MAX_BYTES: Final = 65_536
 LABELS_MAX: Final = 50
 LABEL_MAX_CHARACTERS: Final = 64
 ASSIGNEES_MAX: Final = 20
-REASON_MAX_CHARACTERS: Final = 1_000
 ACTIVITY_MAX_CHARACTERS: Final = 255
 ATTRIBUTES_MAX: Final = 20
 ATTRIBUTE_NAME_MAX_CHARACTERS: Final = 64
@@ -32,12 +30,9 @@ Priority = Literal["none", "low", "medium", "high", "urgent"]
 Status = Literal["open", "in_progress", "completed", "cancelled"]
 
 Title = Annotated[str, Meta(min_length=1, max_length=TITLE_MAX_CHARACTERS)]
-# A character takes at least one byte, so the byte bound is also a true bound on characters.
-Description = Annotated[str, Meta(max_length=DESCRIPTION_MAX_BYTES)]
 Label = Annotated[str, Meta(min_length=1, max_length=LABEL_MAX_CHARACTERS)]
 Labels = Annotated[tuple[Label, ...], Meta(max_length=LABELS_MAX)]
 Assignees = Annotated[tuple[UUID, ...], Meta(max_length=ASSIGNEES_MAX)]
-Reason = Annotated[str, Meta(max_length=REASON_MAX_CHARACTERS)]
 Activity = Annotated[str, Meta(min_length=1, max_length=ACTIVITY_MAX_CHARACTERS)]
 DueAt = Annotated[datetime, Meta(tz=True)]
 
@@ -62,23 +57,6 @@ def accepted_title(title: str) -> str:
 def accepted_activity(activity: str) -> str:
     """The activity without surrounding whitespace."""
     return line(activity, "activity", ACTIVITY_MAX_CHARACTERS)
-
-
-def accepted_description(description: str) -> str:
-    """The description as it came: its whitespace may be meant."""
-    if prose(description, "description") > DESCRIPTION_MAX_BYTES:
-        raise InvalidValue("text_too_long", f"The description may take {DESCRIPTION_MAX_BYTES} bytes.", "description")
-    return description
-
-
-def accepted_reason(reason: str | None) -> str | None:
-    """The reason without surrounding whitespace, in as many lines as it takes; a blank one is none."""
-    if reason is None or not (stripped := reason.strip()):
-        return None
-    if len(stripped) > REASON_MAX_CHARACTERS:
-        raise InvalidValue("text_too_long", f"The reason may have {REASON_MAX_CHARACTERS} characters.", "reason")
-    prose(stripped, "reason")
-    return None if is_invisible(stripped) else stripped
 
 
 def accepted_attributes(attributes: Mapping[str, str]) -> dict[str, str]:

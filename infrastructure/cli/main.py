@@ -166,10 +166,13 @@ def import_group(context: click.Context, explain: str | None) -> None:
     help="What the columns and activities mean: helpdesk, bpi2013, sample or a TOML file. `sample` has its own.",
 )
 @click.option("--as", "email", required=True, metavar="EMAIL", help="Whose personal workspace gets the tickets.")
+@click.option("--project", metavar="KEY", help="Which project gets them; the workspace's first one if not given.")
 @click.option("--dry-run", is_flag=True, help="Decide everything, write nothing.")
 @click.option("--strict", is_flag=True, help="Stop at the first row that is refused, before anything is written.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the summary as JSON.")
-def tickets(file: Path, mapping: str | None, email: str, dry_run: bool, strict: bool, report: Path | None) -> None:
+def tickets(
+    file: Path, mapping: str | None, email: str, project: str | None, dry_run: bool, strict: bool, report: Path | None
+) -> None:
     """Import a ticket history from FILE, CSV, plain or gzip; the word `sample` is the small one that ships.
 
     Run again, with the same file or a newer one, it adds what is new. Exit code 0: all rows are in. 3: some were refused.
@@ -177,7 +180,7 @@ def tickets(file: Path, mapping: str | None, email: str, dry_run: bool, strict: 
     """
     files = import_module("infrastructure.importing.files")
     file, mapping = files.named_history(file, mapping)
-    request = import_module("infrastructure.importing.tickets").ImportRequest(file, mapping, email, dry_run, strict)
+    request = import_module("infrastructure.importing.tickets").ImportRequest(file, mapping, email, dry_run, strict, project)
     _operate("import_tickets", request=request, report=report)
 
 

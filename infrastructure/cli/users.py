@@ -10,6 +10,7 @@ import msgspec
 import rich_click as click
 
 from domain.errors import DomainError
+from infrastructure.servers.postgres import connect_sync, log_schema
 from infrastructure.settings import ConfigurationError, Settings
 
 if TYPE_CHECKING:
@@ -31,10 +32,14 @@ def user_group(reach: Reach) -> click.RichGroup:
 
 
 def _administering(reach: Reach, work: "Callable[[UserAdministration], None]") -> None:
+    _working(reach, lambda administration, _: work(administration))
+
+
+def _working(reach: Reach, work: "Callable[[UserAdministration, Settings], None]") -> None:
     def run(settings: Settings) -> None:
         module = import_module("infrastructure.identity.user_administration")
         try:
-            work(module.UserAdministration(settings.database_url, settings.log_name))
+            work(module.UserAdministration(settings.database_url, settings.log_name), settings)
         except DomainError as refusal:
             raise ConfigurationError(refusal.message) from None
 
@@ -78,9 +83,16 @@ def _creating(reach: Reach) -> click.Command:
     def create(email: str, name: str, password_file: str | None) -> None:
         """Add a user with a workspace of his own."""
         password = _password(password_file)
-        _administering(
-            reach, lambda administration: click.echo(f"created {email}: {administration.create(email, password, name)}")
-        )
+
+        def work(administration: "UserAdministration", settings: Settings) -> None:
+            made = administration.create(email, password, name)
+            schema = log_schema(settings.log_name)
+            with connect_sync(settings.database_url, schema, "taskmaster user") as connection:
+                first = import_module("infrastructure.log.first_project")
+                first.make_first_project(connection, schema, made.workspace_id, made.user_id)
+            click.echo(f"created {email}: {made.user_id}")
+
+        _working(reach, work)
 
     return create
 

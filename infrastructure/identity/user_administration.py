@@ -41,6 +41,13 @@ class KnownUser(msgspec.Struct, frozen=True, kw_only=True):
     live_sessions: int
 
 
+class Created(msgspec.Struct, frozen=True):
+    """A new user and his personal workspace, which is empty."""
+
+    user_id: UUID
+    workspace_id: UUID
+
+
 class Removed(msgspec.Struct, frozen=True):
     """What went with a deleted user: rows of sessions and of tokens, and in how many workspaces his name was replaced."""
 
@@ -60,8 +67,8 @@ class UserAdministration:
         self._database_url = database_url
         self._log = log_name
 
-    def create(self, email: str, password: str, display_name: str) -> UUID:
-        """Add a user with a personal workspace; his id. Raises `RuleViolated` (`email_taken`), `InvalidValue`."""
+    def create(self, email: str, password: str, display_name: str) -> Created:
+        """Add a user with a personal workspace. Raises `RuleViolated` (`email_taken`), `InvalidValue`."""
         key, name = email_key(email), checked_display_name(display_name)
         password_hash = FLOOR.hash(chosen_password(password))
         user_id, workspace_id, now = uuid7(), uuid7(), datetime.now(UTC)
@@ -81,7 +88,7 @@ class UserAdministration:
                 "INSERT INTO members (workspace_id, principal_id, role, display_name) VALUES (%s, %s, 'owner', %s)",
                 (workspace_id, user_id, name),
             )
-        return user_id
+        return Created(user_id, workspace_id)
 
     def users(self) -> list[KnownUser]:
         """All users, the oldest first."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -13,8 +14,14 @@ from psycopg.sql import SQL, Composed
 from application.importing.history import ImportedStream
 from application.importing.recognition import RecordedStep
 from application.log import Append, Appended, LogUnavailable, VersionConflict
+from domain.boundaries import Seen
+from domain.project.boundaries import Openness, key_tag, open_boundary
+from domain.tags import tag_id
 from domain.task.rules import Task, evolve
+from infrastructure.log.addresses import PROJECT_OF_KEY
 from infrastructure.log.append_function import append_parameters, append_statement, other_scheme, read_outcomes
+from infrastructure.log.boundary_reading import OF_BOUNDARY, folded
+from infrastructure.log.first_project import make_first_project
 from infrastructure.log.rows import COLUMNS, HEAD, own_events
 from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
@@ -58,9 +65,9 @@ class ImportLog:
     """One connection to one log, for one import. Used by one thread at a time."""
 
     def __init__(self, database_url: str, log_name: str) -> None:
-        schema = log_schema(log_name)
-        self._connection = Reconnecting(database_url, schema, "taskmaster import")
-        self._call: Composed = _ALL_OR_NONE.format(call=append_statement(schema))
+        self._schema = log_schema(log_name)
+        self._connection = Reconnecting(database_url, self._schema, "taskmaster import")
+        self._call: Composed = _ALL_OR_NONE.format(call=append_statement(self._schema))
 
     def close(self) -> None:
         """Close the connection."""
@@ -116,6 +123,26 @@ class ImportLog:
                     known.append(RecordedStep(record.command_id, step, record.causation_id is not None))
             found[case] = ImportedStream(task, record.version, newest)
         return found, steps
+
+    def project(self, workspace_id: UUID, key: str) -> UUID | None:
+        """The project of the workspace that the key leads to."""
+        places = {"tag": tag_id(key_tag(workspace_id, key)), "workspace": workspace_id}
+        row = self._patiently(lambda c: c.execute(PROJECT_OF_KEY, places).fetchone())
+        return row[0] if row else None
+
+    def openness(self, workspace_id: UUID, projects: Iterable[UUID]) -> dict[UUID, Seen[Openness]]:
+        """Whether each of the projects takes commands for its tasks."""
+        found: dict[UUID, Seen[Openness]] = {}
+        for project in projects:
+            boundary = open_boundary(workspace_id, project)
+            places = (tag_id(boundary.tag), 0)
+            rows = self._patiently(partial(_binary_rows, query=OF_BOUNDARY, parameters=places))
+            found[project] = folded(boundary, Seen(boundary.initial, 0), rows)
+        return found
+
+    def make_first_project(self, workspace_id: UUID, principal_id: UUID) -> None:
+        """Make the workspace's first project unless it is there."""
+        self._patiently(lambda c: make_first_project(c, self._schema, workspace_id, principal_id))
 
     def head(self) -> int:
         """The log's newest position."""

@@ -37,11 +37,13 @@ class ImportRun:
         mapping: TicketMapping,
         rows: Sequence[TicketRow],
         on_chunk: OnChunk | None = None,
+        *,
+        is_rehearsal: bool = False,
     ) -> None:
         self._log = log
         self._source = source
         self._people = People(source.owner_id, log.people(source.workspace_id))
-        self._history = TicketHistory(source, self._people, mapping, rows)
+        self._history = TicketHistory(source, self._people, mapping, rows, is_rehearsal=is_rehearsal)
         self._chunks = chunks_of(rows)
         self._on_chunk = on_chunk
         self._members: set[UUID] = {source.owner_id}
@@ -116,6 +118,7 @@ class ImportRun:
     def _reload(self, *chunks: Sequence[TicketRow]) -> None:
         task_ids = {row.case: self._history.task_id(row.case) for rows in chunks for row in rows}
         self._history.reload(*self._log.streams(task_ids))
+        self._history.learn_openness(self._log.openness(self._source.workspace_id, self._history.projects))
 
     def _count(self, chunk: Chunk) -> None:
         self.activities += chunk.activities

@@ -14,16 +14,19 @@ from application.importing.ids import ImportSource
 from application.importing.mapping import MappingError, TicketMapping
 from application.importing.rows import Rejection, RowReader, TicketRow
 from application.importing.text import printable
-from domain.errors import InvalidValue
+from domain.errors import DomainError, InvalidValue
+from domain.project.boundaries import require_open
+from domain.project.values import first_project_of
 from infrastructure.importing.files import TicketFile, load_mapping, read_ticket_file
-from infrastructure.importing.log_writing import ImportLog
+from infrastructure.importing.log_writing import ImportLog, PersonalWorkspace
 from infrastructure.importing.run import ImportRun
 from infrastructure.log.head_publisher import ImportHeadPublisher
 from infrastructure.settings import ConfigurationError
 
 
 class ImportRequest(msgspec.Struct, frozen=True):
-    """What to import: a file, the mapping by a name that ships or a path, and whose workspace gets it.
+    """What to import: a file, the mapping by a name that ships or a path, whose workspace gets it, and the key of the project
+    there, the workspace's first one if none is given.
 
     `strict`: the first row that is refused ends the import, before anything is written unless somebody else changed a ticket
     meanwhile.
@@ -34,6 +37,7 @@ class ImportRequest(msgspec.Struct, frozen=True):
     email: str
     dry_run: bool = False
     strict: bool = False
+    project: str | None = None
 
 
 class ImportSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,13 +100,13 @@ def import_tickets(
 
     log = ImportLog(database_url, log_name)
     try:
-        source = _source(log, log_name, request.email, mapping, file)
-        run = ImportRun(log, source, mapping, rows, on_chunk)
+        source = _source(log, log_name, request, mapping, file)
+        run = ImportRun(log, source, mapping, rows, on_chunk, is_rehearsal=request.dry_run)
         read = time.monotonic()
         if request.dry_run:
             run.rehearse()
         elif request.strict:
-            rehearsal = ImportRun(log, source, mapping, rows)
+            rehearsal = ImportRun(log, source, mapping, rows, is_rehearsal=True)
             rehearsal.rehearse()
             if rehearsal.rejected:
                 raise _stopped(rehearsal.rejected[0])
@@ -152,7 +156,8 @@ def _read_rows(
     return rows, rejected, reader.notices
 
 
-def _source(log: ImportLog, log_name: str, email: str, mapping: TicketMapping, file: TicketFile) -> ImportSource:
+def _source(log: ImportLog, log_name: str, request: ImportRequest, mapping: TicketMapping, file: TicketFile) -> ImportSource:
+    email = request.email
     try:
         owner = log.personal_workspace(email_key(email))
     except InvalidValue as invalid:
@@ -163,4 +168,26 @@ def _source(log: ImportLog, log_name: str, email: str, mapping: TicketMapping, f
         raise ConfigurationError(
             f"TASKMASTER_LOG: the workspace of {email!r} lives in the log {owner.log!r}, not in {log_name!r}"
         )
-    return ImportSource(owner.workspace_id, owner.user_id, owner.import_secret, mapping.name, file.digest)
+    project_id = _project(log, owner, request)
+    return ImportSource(owner.workspace_id, owner.user_id, owner.import_secret, mapping.name, file.digest, project_id)
+
+
+def _project(log: ImportLog, owner: PersonalWorkspace, request: ImportRequest) -> UUID:
+    """Where new tasks go to. Raises ConfigurationError for a project that is not there or takes no commands."""
+    if request.project is None:
+        project_id = first_project_of(owner.workspace_id)
+        if not request.dry_run:
+            log.make_first_project(owner.workspace_id, owner.user_id)
+        elif not log.openness(owner.workspace_id, [project_id])[project_id].state.exists:
+            # The import itself would make it.
+            return project_id
+    else:
+        found = log.project(owner.workspace_id, request.project)
+        if found is None:
+            raise ConfigurationError(printable(f"--project: the workspace of {request.email!r} has no {request.project!r}"))
+        project_id = found
+    try:
+        require_open(log.openness(owner.workspace_id, [project_id])[project_id].state)
+    except DomainError as refusal:
+        raise ConfigurationError(f"--project: {refusal.message}") from None
+    return project_id

@@ -20,6 +20,7 @@ from application.log import (
 )
 from domain.aggregate import Aggregate
 from domain.boundaries import Boundary, Seen
+from infrastructure.log.addresses import Addresses
 from infrastructure.log.append_function import appended_as
 from infrastructure.log.appender import GroupCommitAppender
 from infrastructure.log.boundary_reading import BoundaryMemory, read_boundary
@@ -29,9 +30,9 @@ from infrastructure.log.loading import ANY_VERSION, load_stream
 from infrastructure.log.places import Place, is_in_the_future, require_place
 from infrastructure.log.rows import AFTER_POSITION, HEAD, OF_STREAM, Record, own_events
 from infrastructure.log.stream_memory import StreamMemory
-from infrastructure.log.time_travel import Moment, Past, task_as_of, task_at_version
+from infrastructure.log.time_travel import Moment, Past, document_as_of, document_at_version
 from infrastructure.servers.postgres import AsyncPool, connect, log_schema
-from projections.task.document import TaskDocument
+from projections.engine.documents import D, Documents
 
 B = TypeVar("B")
 
@@ -74,6 +75,7 @@ class PostgresEventStore:
         self._reads = reads
         memory = memory or Memory()
         self._memory, self._boundaries = memory.streams, memory.boundaries
+        self._addresses = Addresses()
         self._appender = GroupCommitAppender(
             lambda: connect(database_url, schema, "taskmaster appender"),
             schema,
@@ -106,6 +108,7 @@ class PostgresEventStore:
         """Nothing of streams and boundaries is remembered any more: they are read again when they are next needed."""
         self._memory.clear()
         self._boundaries.clear()
+        self._addresses.clear()
 
     def recall(self, stream_id: UUID) -> Loaded[Any] | None:
         """See `EventStore.recall`."""
@@ -141,15 +144,23 @@ class PostgresEventStore:
         self._boundaries.replace(boundary, loaded)
         return loaded
 
-    async def document(self, stream_id: UUID) -> TaskDocument | None:
-        """The task as it is now, folded from the log; None where there is none."""
+    async def document(self, documents: Documents[D], stream_id: UUID) -> D | None:
+        """The stream's document as it is now, folded from the log; None where there is none of that kind."""
         async with self._reading() as connection:
-            return await task_at_version(connection, stream_id, ANY_VERSION)
+            return await document_at_version(connection, documents, stream_id, ANY_VERSION)
 
-    async def as_of(self, workspace_id: UUID, stream_id: UUID, moment: Moment) -> Past | None:
-        """See `task_as_of`."""
+    async def as_of(self, documents: Documents[D], workspace_id: UUID, stream_id: UUID, moment: Moment) -> Past[D] | None:
+        """See `document_as_of`."""
         async with self._reading() as connection:
-            return await task_as_of(connection, workspace_id, stream_id, moment)
+            return await document_as_of(connection, documents, workspace_id, stream_id, moment)
+
+    async def addressed(self, workspace_id: UUID, key: str, number: int = 0) -> UUID:
+        """The project that the key leads to, or with `number` the task; `NOBODY` where it leads nowhere."""
+        name = (workspace_id, key, number)
+        if found := self._addresses.recall(name):
+            return found
+        async with self._reading() as connection:
+            return await self._addresses.look_up(connection, name)
 
     async def require_place(self, place: Place, parameter: str) -> Place:
         """See `log_places.require_place`."""

@@ -8,13 +8,14 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from infrastructure.log.time_travel import tasks_as_of
+from infrastructure.log.time_travel import documents_as_of
 from projections.feed.entries import FieldChange, field_changes
 from projections.tables.bounds import Room
+from projections.tables.moments import AsOf
 from projections.task.document import TaskDocument
-from projections.task.list_as_of import AsOf
 from projections.task.list_diff import Candidate, Candidates, candidates, members
 from projections.task.list_query import TaskQuery
+from projections.task.snapshots import TASK_DOCUMENTS
 
 FEWEST, MOST = 20, 200
 """Tasks that are folded at a time, at the least and at the most."""
@@ -108,7 +109,7 @@ async def _documents(
     earlier: Mapping[UUID, TaskDocument] | None = None,
 ) -> dict[UUID, TaskDocument]:
     position = found.position if as_of.instant else as_of.position
-    return await tasks_as_of(connection, tasks, position, as_of.instant, earlier)
+    return await documents_as_of(connection, TASK_DOCUMENTS, tasks, position, as_of.instant, earlier)
 
 
 def _difference(old: TaskDocument | None, new: TaskDocument | None, was: bool, is_now: bool) -> TaskDifference | None:

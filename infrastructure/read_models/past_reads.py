@@ -8,11 +8,13 @@ from uuid import UUID
 import psycopg
 
 from infrastructure.log.rows import HEAD
-from infrastructure.log.time_travel import tasks_as_of
-from projections.tables.bounds import Room
-from projections.task.list import Page
-from projections.task.list_as_of import AsOf, Chosen, choose_tasks
-from projections.task.list_query import ListCursor, TaskQuery
+from infrastructure.log.time_travel import documents_as_of
+from projections.tables.bounds import Room, fitting
+from projections.tables.moments import AsOf
+from projections.tables.pages import ListCursor, Page
+from projections.task.list_as_of import Chosen, choose_tasks
+from projections.task.list_query import TaskQuery
+from projections.task.snapshots import TASK_DOCUMENTS
 from projections.task.views import summary_json
 
 Connection = psycopg.AsyncConnection[Any]
@@ -45,25 +47,15 @@ async def find_as_of(
     """
     page = await choose_tasks(connection, workspace_id, query, after, room.rows, as_of)
     lines = await lines_as_of(connection, page.rows, as_of, page.position)
-    fitting = _fitting(lines, room.octets)
-    more = page.has_more or fitting < len(lines)
-    last = page.rows[fitting - 1] if more and fitting else None
-    return Page(lines[:fitting], ListCursor(last.shown, last.created_position) if last else None, page.position)
+    shown = fitting(lines, room.octets)
+    more = page.has_more or shown < len(lines)
+    last = page.rows[shown - 1] if more and shown else None
+    return Page(lines[:shown], ListCursor(last.shown, last.created_position) if last else None, page.position)
 
 
 async def lines_as_of(connection: Connection, rows: Sequence[Chosen], as_of: AsOf, reached: int) -> list[bytes]:
     """The lines of the tasks as they were. What an instant shows goes as far as the read model has come."""
     wanted = [row.task_id for row in rows if row.line is None]
     position = as_of.position if as_of.instant is None else reached
-    documents = await tasks_as_of(connection, wanted, position, as_of.instant) if wanted else {}
+    documents = await documents_as_of(connection, TASK_DOCUMENTS, wanted, position, as_of.instant) if wanted else {}
     return [summary_json(documents[row.task_id]) if row.line is None else row.line for row in rows]
-
-
-def _fitting(lines: Sequence[bytes], octets: int) -> int:
-    """How many of the lines fit; one always does."""
-    taken = 0
-    for number, line in enumerate(lines):
-        taken += len(line)
-        if taken > octets and number:
-            return number
-    return len(lines)

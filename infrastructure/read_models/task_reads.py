@@ -11,7 +11,6 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from application.log import LogUnavailable
-from domain.task.aggregate import TASK
 from infrastructure.log.places import AheadOfLog, Place, require_place
 from infrastructure.log.rows import HEAD
 from infrastructure.log.watch import LogWatch
@@ -25,10 +24,12 @@ from infrastructure.unavailable import Unavailable
 from projections import FEED, HOT
 from projections.feed.feed import ANY_VERSION, Entries, changes_after, changes_with_tasks, history_of
 from projections.tables.bounds import Room
+from projections.tables.moments import AsOf
+from projections.tables.pages import ListCursor, Page
 from projections.task.hot import PAGE_SIZE, HotPage, read_task
-from projections.task.list import Page, count_tasks, find_tasks, get_tasks
-from projections.task.list_as_of import AsOf, count_tasks_as_of
-from projections.task.list_query import ListCursor, TaskQuery
+from projections.task.list import find_tasks, get_tasks
+from projections.task.list_as_of import NOW, count_tasks
+from projections.task.list_query import TaskQuery
 
 T = TypeVar("T")
 Found = tuple[tuple[int, bytes] | None, int]
@@ -117,19 +118,21 @@ class TaskReads:
             lambda: self._hot.page(workspace_id), lambda: self._pages.ask(workspace_id), _position, wait
         )
 
-    async def counts(self, workspace_id: UUID, wait: Wait, as_of: AsOf | None = None) -> tuple[dict[str, int], int]:
-        """The workspace's tasks by status, at a moment if one is given, and the position that the read model had reached."""
-        if as_of is not None:
-            moment = as_of
+    async def counts(
+        self, workspace_id: UUID, wait: Wait, as_of: AsOf = NOW, project: UUID | None = None
+    ) -> tuple[dict[str, int], int]:
+        """The tasks of the workspace or of one of its projects by status, now or at a moment, and the position that the read
+        model had reached."""
+        if as_of is NOW and project is None:
+            return await self._hot_or_table(
+                lambda: self._hot.counts(workspace_id), lambda: self._counts.ask(workspace_id), _second, wait
+            )
 
-            async def past() -> tuple[dict[str, int], int]:
-                async with self.connection() as connection:
-                    return await count_tasks_as_of(connection, workspace_id, moment)
+        async def table() -> tuple[dict[str, int], int]:
+            async with self.connection() as connection:
+                return await count_tasks(connection, workspace_id, as_of, project)
 
-            return await self._table("task_list", past, _second, wait)
-        return await self._hot_or_table(
-            lambda: self._hot.counts(workspace_id), lambda: self._counts.ask(workspace_id), _second, wait
-        )
+        return await self._table("task_list", table, _second, wait)
 
     async def find(
         self,
@@ -160,24 +163,32 @@ class TaskReads:
     async def history(
         self,
         workspace_id: UUID,
-        task_id: UUID,
+        stream: tuple[str, UUID],
         after_version: int,
         room: Room,
         wait: Wait,
         until_version: int = ANY_VERSION,
     ) -> Entries:
-        """A task's timeline after a version, up to another."""
+        """The timeline of a stream, named by its aggregate and its id, after a version, up to another."""
         return await self.read(
-            FEED.name, lambda c: history_of(c, workspace_id, (TASK.name, task_id), after_version, room, until_version), wait
+            FEED.name, lambda c: history_of(c, workspace_id, stream, after_version, room, until_version), wait
         )
 
-    async def changes(self, workspace_id: UUID, after: Place, room: Room, wait: Wait, with_tasks: bool = False) -> Entries:
-        """The workspace's timeline after a place in the log; may raise AnotherHistory."""
+    async def changes(
+        self,
+        workspace_id: UUID,
+        after: Place,
+        room: Room,
+        wait: Wait,
+        with_tasks: bool = False,
+        project: UUID | None = None,
+    ) -> Entries:
+        """The workspace's timeline after a place in the log, or one project's; may raise AnotherHistory."""
         query = changes_with_tasks if with_tasks else changes_after
 
         async def ask(connection: Connection) -> Entries:
             await require_place(connection, after, "after")
-            return await query(connection, workspace_id, after.position, room)
+            return await query(connection, workspace_id, after.position, room, project)
 
         return await self.read(FEED.name, ask, wait)
 

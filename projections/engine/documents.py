@@ -1,8 +1,8 @@
 """What the engine knows of an aggregate's documents: how they are folded, how large they are, where older ones are found."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -35,6 +35,10 @@ class Document(Protocol):
     def happened_at(self) -> datetime:
         """When that event happened."""
 
+    @property
+    def known_by(self) -> datetime:
+        """The latest time of all its events so far: an event counts as having happened when all before it had as well."""
+
 
 D = TypeVar("D", bound=Document)
 
@@ -45,8 +49,20 @@ class Snapshots(Protocol[D]):
     async def latest(self, connection: psycopg.AsyncConnection[Any], stream_id: UUID, version: int) -> D | None:
         """The stream's newest document that is not after `version`; None where there is none."""
 
+    async def known_by(self, connection: psycopg.AsyncConnection[Any], stream_id: UUID, instant: datetime) -> int:
+        """The version of the stream's newest document all of whose events had happened by the instant; 0 for none."""
+
+    async def until(
+        self, connection: psycopg.AsyncConnection[Any], streams: Sequence[UUID], position: int, instant: datetime
+    ) -> dict[UUID, D]:
+        """For each stream its newest document that was there at the position and had happened by the instant."""
+
     def before(self, connection: psycopg.Connection[Any], versions: dict[UUID, int]) -> dict[UUID, D]:
         """For each stream its newest document not after the given version, where there is one."""
+
+
+SPAN: Final = 100
+"""So many events of a stream are folded at a time, and lie between two of its snapshots where its kind has any."""
 
 
 class Documents(msgspec.Struct, Generic[D], frozen=True, kw_only=True):

@@ -53,7 +53,11 @@ def history_entry(change: Change[Any], kind: Documents[Any], ordinal: int) -> Hi
         plain_entry(change.record, ordinal),
         reason=getattr(event, "reason", None),
         attributes=getattr(event, "attributes", {}),
-        changes=field_changes(kind.state(change.before) if change.before else None, kind.state(change.after)),
+        changes=tuple(
+            told
+            for told in field_changes(kind.state(change.before) if change.before else None, kind.state(change.after))
+            if told.field in kind.aggregate.fields
+        ),
     )
 
 

@@ -168,13 +168,16 @@ async def changes_after(
     return await _entries(connection, _CHANGES if scope is None else _CHANGES_OF_SCOPE, places, room)
 
 
-async def changes_with_tasks(connection: psycopg.AsyncConnection[Any], workspace_id: UUID, after: int, room: Room) -> Entries:
+async def changes_with_tasks(
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, after: int, room: Room, scope: UUID | None = None
+) -> Entries:
     """As `changes_after`, each entry with its `task` as the list of tasks has it: never older than the entry.
 
-    The entries end where the list does, if that is behind; a task that it does not have is null.
+    The entries end where the list does, if that is behind; a task that it does not have, or that is not in the
+    scope any more, is left out.
     """
-    places = {"workspace": workspace_id, "after": after, "began": after}
-    return await _entries(connection, _CHANGES_WITH_TASKS, places, room)
+    places = {"workspace": workspace_id, "after": after, "began": after, "scope": scope}
+    return await _entries(connection, _CHANGES_WITH_TASKS if scope is None else _CHANGES_OF_SCOPE_WITH_TASKS, places, room)
 
 
 def _query(projections: str, rows: str) -> Composed:
@@ -196,19 +199,29 @@ _HISTORY: Final = _query(
     "AND aggregate = %(aggregate)s AND version > %(after)s AND version <= %(until)s ORDER BY version LIMIT %(rows)s + 1",
 )
 _CHANGES: Final = _query("'feed'", f"SELECT position AS key, {_plain()} WHERE {_ONWARDS}")
+_OF_SCOPE: Final = (
+    f"SELECT * FROM ((SELECT *, entry AS body, true AS is_inside FROM feed WHERE scope_after = %(scope)s AND {_ONWARDS}) "
+    "UNION ALL (SELECT *, leaving AS body, false AS is_inside FROM feed WHERE scope_before = %(scope)s AND leaving IS NOT NULL "
+    f"AND {_ONWARDS})) f ORDER BY position LIMIT %(rows)s + 1"
+)
 _CHANGES_OF_SCOPE: Final = _query(
     "'feed'",
-    f"SELECT * FROM ((SELECT position AS key, {_plain()} WHERE scope_after = %(scope)s AND {_ONWARDS}) UNION ALL "
-    f"(SELECT position AS key, {_plain('leaving')} WHERE scope_before = %(scope)s AND leaving IS NOT NULL AND {_ONWARDS})) f "
-    "ORDER BY key LIMIT %(rows)s + 1",
+    f"SELECT position AS key, body, octet_length(body) AS size, NULL::bytea AS task, false AS with_task FROM ({_OF_SCOPE}) h",
 )
+_WITH_TASK: Final = (
+    "SELECT h.position AS key, h.body, octet_length(h.body) + coalesce(octet_length(t.detail), 0) AS size, "
+    "t.detail AS task, true AS with_task FROM ({rows}) h "
+    "LEFT JOIN task_list t ON t.task_id = h.stream_id AND t.workspace_id = h.workspace_id AND h.is_inside {still}"
+    "ORDER BY h.position"
+)
+_UP_TO_LIST: Final = "position <= c.position AND "
 _CHANGES_WITH_TASKS: Final = _query(
     "'feed', 'task_list'",
-    "SELECT h.position AS key, h.entry AS body, octet_length(h.entry) + coalesce(octet_length(t.detail), 0) AS size, "
-    "t.detail AS task, true AS with_task FROM feed h "
-    "LEFT JOIN task_list t ON t.task_id = h.stream_id AND t.workspace_id = h.workspace_id "
-    "WHERE h.workspace_id = %(workspace)s AND h.position > %(after)s AND h.position <= c.position "
-    "ORDER BY h.position LIMIT %(rows)s + 1",
+    _WITH_TASK.format(rows=f"SELECT *, entry AS body, true AS is_inside FROM feed WHERE {_UP_TO_LIST}{_ONWARDS}", still=""),
+)
+_CHANGES_OF_SCOPE_WITH_TASKS: Final = _query(
+    "'feed', 'task_list'",
+    _WITH_TASK.format(rows=_OF_SCOPE.replace("WHERE ", f"WHERE {_UP_TO_LIST}"), still="AND t.project_id = %(scope)s "),
 )
 
 
@@ -228,4 +241,4 @@ async def _entries(connection: psycopg.AsyncConnection[Any], query: Composed, pl
 
 
 def _with_task(entry: bytes, task: bytes | None) -> bytes:
-    return b'%s,"task":%s}' % (entry[:-1], task or b"null")
+    return entry if task is None else b'%s,"task":%s}' % (entry[:-1], task)

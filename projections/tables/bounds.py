@@ -1,5 +1,6 @@
 """Answers that are bounded in bytes as well as in rows, before a row leaves the server: what does not fit is never sent."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -27,3 +28,13 @@ def within_room(query: Composed | SQL, order: Composed | SQL) -> Composed:
         "WINDOW w AS (ORDER BY {order} ROWS UNBOUNDED PRECEDING)) m "
         "WHERE place <= %(rows)s AND (octets <= %(octets)s OR place = 1) ORDER BY place"
     ).format(query=query, order=order)
+
+
+def fitting(lines: Sequence[bytes], octets: int) -> int:
+    """How many of the lines fit into so many bytes; one always does."""
+    taken = 0
+    for number, line in enumerate(lines):
+        taken += len(line)
+        if taken > octets and number:
+            return number
+    return len(lines)

@@ -24,13 +24,10 @@ from domain.task.events import (
 )
 from domain.task.rules import Task, evolve
 from projections.engine.changes import Change
+from projections.tables.moments import Since
 from projections.task.facets import facets_of, texts_of
 
 TaskRecord = RecordedEvent[TaskEvent]
-
-
-SPAN: Final = 100
-"""Versions in one span of a task's history, which a snapshot closes."""
 
 
 class Clock(msgspec.Struct, frozen=True, gc=False):
@@ -46,13 +43,6 @@ class Clock(msgspec.Struct, frozen=True, gc=False):
     started: datetime | None = None
     completed: datetime | None = None
     underway: bool = False
-
-
-class Since(msgspec.Struct, frozen=True, gc=False):
-    """From when something holds: the position, and by when things had happened (see `TaskDocument.known_by`)."""
-
-    position: int
-    at: datetime
 
 
 class TaskDocument(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -84,6 +74,8 @@ class TaskDocument(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     deleted_at: datetime | None = None
+    # In its project; None where the log gave it none.
+    number: int | None = None
 
 
 TaskChange = Change[TaskDocument]
@@ -134,6 +126,7 @@ def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
         started_at=started,
         completed_at=completed,
         deleted_at=deleted,
+        number=before.number if record.number is None else record.number,
     )
 
 

@@ -34,6 +34,7 @@ FACETS: Final = (
     Facet("priority", "smallint", PRIORITY_RANK.__getitem__),
     Facet("due_at", "timestamptz"),
     Facet("deleted", "boolean"),
+    Facet("project_id", "uuid"),
 )
 """A further one is a line here and a column with its indexes in list.sql."""
 

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed
 
 from domain.task.aggregate import TASK
 from projections.tables.bounds import Room, within_room
+from projections.tables.moments import Since
+from projections.tables.pages import ListCursor, Page
 from projections.tables.portions import portions
-from projections.task.document import Since, TaskChange, TaskDocument
+from projections.task.document import TaskChange, TaskDocument
 from projections.task.facets import FACETS, FIXED, stored_facets, terms_of
 from projections.task.list_past import rewrite_past, words_of, write_past
 from projections.task.list_query import (
@@ -21,7 +22,6 @@ from projections.task.list_query import (
     ORDERS,
     Asked,
     Conditions,
-    ListCursor,
     Order,
     TaskQuery,
     all_of,
@@ -64,7 +64,7 @@ class TaskList:
 
     name: Final = "task_list"
     tables: Final = ("task_list", "task_list_past", "task_term_spans", "task_text_past", "task_counts")
-    layout: Final = 1
+    layout: Final = 2
     ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 
@@ -110,14 +110,6 @@ def _row(document: TaskDocument) -> tuple[object, ...]:
 
 def _since(document: TaskDocument, since: Since) -> tuple[int, datetime | None]:
     return since.position, since.at if document.imported else None
-
-
-class Page(msgspec.Struct, frozen=True):
-    """One page: the rows' JSON, where it ended (None on the last page), and the position that it reflects."""
-
-    items: list[bytes]
-    after: ListCursor | None
-    position: int
 
 
 LOOK: Final = 1_000
@@ -239,17 +231,3 @@ async def get_task(
 ) -> tuple[tuple[int, bytes] | None, int]:
     """One of `get_tasks`."""
     return (await get_tasks(connection, [(workspace_id, task_id)]))[0]
-
-
-async def count_tasks(connection: psycopg.AsyncConnection[Any], workspace_id: UUID) -> tuple[dict[str, int], int]:
-    """The workspace's tasks by status, with `deleted` apart, and the position that this reflects."""
-    cursor = connection.cursor(binary=True)
-    await cursor.execute(
-        "SELECT c.position, t.status, t.number FROM checkpoints c LEFT JOIN LATERAL ("
-        "SELECT CASE WHEN deleted THEN 'deleted' ELSE status END AS status, count(*) AS number FROM task_list "
-        "WHERE workspace_id = %s GROUP BY 1) t ON true WHERE c.projection = 'task_list'",
-        (workspace_id,),
-        prepare=True,
-    )
-    rows = await cursor.fetchall()
-    return {row[1]: row[2] for row in rows if row[1] is not None}, rows[0][0]

@@ -8,6 +8,7 @@ CREATE TABLE task_list (
     priority smallint NOT NULL,
     due_at timestamptz,
     deleted boolean NOT NULL,
+    project_id uuid,
     terms text[] NOT NULL,
     words tsvector NOT NULL,
     version bigint NOT NULL,
@@ -25,6 +26,7 @@ CREATE TABLE task_list (
 CREATE INDEX ON task_list (workspace_id, created_position, since, status, deleted);
 CREATE INDEX ON task_list (workspace_id, status, created_position);
 CREATE INDEX ON task_list (workspace_id, created_by, created_position);
+CREATE INDEX ON task_list (workspace_id, project_id, created_position);
 -- Those of an order end with what most lists are filtered by: what is not wanted is passed over without a look at its row.
 CREATE INDEX ON task_list (workspace_id, created_at, created_position, status, deleted, since);
 CREATE INDEX ON task_list (workspace_id, priority, created_position, status, deleted, since);
@@ -54,6 +56,7 @@ CREATE TABLE task_list_past (
     priority smallint NOT NULL,
     due_at timestamptz,
     deleted boolean NOT NULL,
+    project_id uuid,
     PRIMARY KEY (created_position, from_position)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);
 CREATE INDEX ON task_list_past (workspace_id, created_position, from_position, to_position, status, deleted);
@@ -89,10 +92,12 @@ CREATE TABLE task_text_past (
 );
 CREATE INDEX ON task_text_past USING gin (words);
 
--- How many tasks there were of each kind from a position on.
+-- How many tasks there were of each kind from a position on: in the whole workspace, whose own id is the scope, and in each of
+-- its projects.
 CREATE TABLE task_counts (
     workspace_id uuid NOT NULL,
+    scope uuid NOT NULL,
     position bigint NOT NULL,
     counts integer[] NOT NULL,
-    PRIMARY KEY (workspace_id, position)
+    PRIMARY KEY (workspace_id, scope, position)
 ) WITH (autovacuum_vacuum_insert_scale_factor = 0.05);

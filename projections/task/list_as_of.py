@@ -8,7 +8,6 @@ What a position shows does not depend on when it is asked. An instant counts an 
 before it in its task had; for tasks that were never imported that is a position.
 """
 
-from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,14 +15,14 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL, Composed, Placeholder
 
-from projections.tables.intervals import MOMENT_BITS, moment, path
+from projections.tables.moments import HELD_AT_INSTANT, AsOf
+from projections.tables.pages import ListCursor
 from projections.task.list_past import KINDS
 from projections.task.list_query import (
     NOTHING,
     ORDERS,
     Asked,
     Conditions,
-    ListCursor,
     Order,
     TaskQuery,
     all_of,
@@ -40,13 +39,6 @@ DEEPER: Final = 800
 
 FEW: Final = 1_000
 """So many tasks that had the terms and words are looked up one by one; more are met with what the columns fit."""
-
-
-class AsOf(msgspec.Struct, frozen=True):
-    """A moment: a position; or an instant with the last position that was recorded by then."""
-
-    position: int
-    instant: datetime | None = None
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -103,46 +95,24 @@ class Past:
 
     def __init__(self, asked: Asked, as_of: AsOf) -> None:
         self._asked = asked
+        self.as_of = as_of
         self.is_instant = as_of.instant is not None
-        self.parameters: dict[str, object] = asked.parameters | {
-            "as_of": as_of.position,
-            "nodes": path(as_of.position),
+        self.parameters: dict[str, object] = {
+            **asked.parameters,
+            **as_of.parameters,
             "q": asked.words,
             **{f"term_{number}": term for number, term in enumerate(asked.term_ids)},
         }
-        if as_of.instant is not None:
-            self.parameters |= {"instant": as_of.instant, "moments": path(moment(as_of.instant), MOMENT_BITS)}
         self.columns = asked.columns
         self.sets_and_words = self._sets_and_words()
         self.filters: Conditions = [*self.columns, *self.sets_and_words]
 
-    def since(self, position: str, at: str) -> SQL:
-        """That something had begun."""
-        if self.is_instant:
-            return _sql(f"CASE WHEN {at} IS NULL THEN {position} <= %(as_of)s ELSE {at} <= %(instant)s END")
-        return _sql(f"{position} <= %(as_of)s")
-
-    @property
-    def held(self) -> SQL:
-        """That a closed range held."""
-        return _sql(
-            "from_position <= %(as_of)s AND to_position >= %(as_of)s" + (" AND from_at IS NULL" if self.is_instant else "")
-        )
-
-    @property
-    def span_held(self) -> SQL:
-        """That a range held each of whose ends may be that of an imported task's event."""
-        if not self.is_instant:
-            return _sql("from_position <= %(as_of)s AND to_position >= %(as_of)s")
-        return _sql(
-            "CASE WHEN from_at IS NULL THEN from_position <= %(as_of)s ELSE from_at <= %(instant)s END "
-            "AND CASE WHEN to_at IS NULL THEN to_position >= %(as_of)s ELSE to_at > %(instant)s END"
-        )
-
     def candidates(self) -> list[Composed]:
         """Who had each term and the words, by position of creation, whatever its workspace."""
         found = [
-            SQL("SELECT created_position FROM task_term_spans WHERE term = {} AND {}").format(Placeholder(name), self.span_held)
+            SQL("SELECT created_position FROM task_term_spans WHERE term = {} AND {}").format(
+                Placeholder(name), self.as_of.span_held
+            )
             for name in self._terms
         ]
         if self._asked.words:
@@ -150,7 +120,7 @@ class Past:
                 SQL(
                     "(SELECT created_position FROM task_list WHERE words @@ %(q)s::tsquery AND {} UNION ALL "
                     "SELECT created_position FROM task_text_past WHERE words @@ %(q)s::tsquery AND {})"
-                ).format(self.since("text_since", "text_since_at"), self.span_held)
+                ).format(self.as_of.begun("text_since", "text_since_at"), self.as_of.span_held)
             )
         return found
 
@@ -159,7 +129,7 @@ class Past:
         return [f"term_{number}" for number in range(len(self._asked.term_ids))]
 
     def _sets_and_words(self) -> Conditions:
-        held = self.span_held
+        held = self.as_of.span_held
         conditions: Conditions = [
             SQL(
                 "EXISTS (SELECT FROM task_term_spans s WHERE s.term = {} AND s.created_position = t.created_position AND {})"
@@ -172,7 +142,7 @@ class Past:
                     "(EXISTS (SELECT FROM task_list w WHERE w.workspace_id = %(workspace)s "
                     "AND w.created_position = t.created_position AND w.words @@ %(q)s::tsquery AND {}) OR EXISTS (SELECT "
                     "FROM task_text_past w WHERE w.created_position = t.created_position AND w.words @@ %(q)s::tsquery AND {}))"
-                ).format(self.since("text_since", "text_since_at"), held)
+                ).format(self.as_of.begun("text_since", "text_since_at"), held)
             )
         elif self._asked.words is not None:
             conditions.append(SQL("false"))
@@ -218,7 +188,7 @@ def _looked(order: Order, conditions: Conditions, past: Past) -> Composed:
     ).format(
         key=order.key or NOTHING,
         conditions=all_of(conditions),
-        since=past.since("since", "since_at"),
+        since=past.as_of.begun("since", "since_at"),
         order=order.sql(),
         by_key=order.by_key,
         past=_past_in_order(order, conditions, past),
@@ -239,11 +209,15 @@ def _past_in_order(order: Order, conditions: Conditions, past: Past) -> Composed
     if past.is_instant:
         shape += (
             " UNION ALL SELECT * FROM (SELECT created_position, {key} AS key, from_position FROM task_list_past "
-            "WHERE moment_node = ANY(%(moments)s::bigint[]) AND from_at <= %(instant)s AND to_at > %(instant)s "
-            "AND {conditions} AND {edge} ORDER BY {order} LIMIT %(look)s) m"
+            "WHERE {at_instant} AND {conditions} AND {edge} ORDER BY {order} LIMIT %(look)s) m"
         )
     return _sql(shape).format(
-        key=order.key or NOTHING, conditions=all_of(conditions), held=past.held, edge=_within_edge(order), order=order.sql()
+        key=order.key or NOTHING,
+        conditions=all_of(conditions),
+        held=past.as_of.held,
+        edge=_within_edge(order),
+        order=order.sql(),
+        at_instant=HELD_AT_INSTANT,
     )
 
 
@@ -262,18 +236,17 @@ def every_side(past: Past, shown: Composed, past_shown: Composed, conditions: Co
     """Whatever held at the moment and meets the conditions, from every side. `nodes` bounds the past side by its tree."""
     sides = [
         SQL("SELECT * FROM (SELECT {} FROM task_list t WHERE {} AND {} OFFSET 0) present").format(
-            shown, conditions, past.since("since", "since_at")
+            shown, conditions, past.as_of.begun("since", "since_at")
         ),
         SQL("SELECT * FROM (SELECT {} FROM task_list_past t WHERE {} AND {} AND {} OFFSET 0) past").format(
-            past_shown, nodes, conditions, past.held
+            past_shown, nodes, conditions, past.as_of.held
         ),
     ]
     if past.is_instant:
         sides.append(
-            SQL(
-                "SELECT * FROM (SELECT {} FROM task_list_past t WHERE {} AND moment_node = ANY(%(moments)s::bigint[]) "
-                "AND from_at <= %(instant)s AND to_at > %(instant)s OFFSET 0) moments"
-            ).format(past_shown, conditions)
+            SQL("SELECT * FROM (SELECT {} FROM task_list_past t WHERE {} AND {} OFFSET 0) moments").format(
+                past_shown, conditions, HELD_AT_INSTANT
+            )
         )
     return SQL(" UNION ALL ").join(sides)
 
@@ -327,33 +300,37 @@ async def _page(
     return ChosenPage(found[:most], len(found) > most, answered[0][0]), is_all
 
 
-async def count_tasks_as_of(
-    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, as_of: AsOf
+NOW: Final = AsOf(2**62)
+
+
+async def count_tasks(
+    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, as_of: AsOf = NOW, project: UUID | None = None
 ) -> tuple[dict[str, int], int]:
-    """The workspace's tasks by status, with `deleted` apart, as they were, and the position that the read model had reached."""
+    """The tasks of the workspace, or of one of its projects, by status, with `deleted` apart, as they were or are, and the
+    position that the read model had reached."""
     cursor = connection.cursor(binary=True)
     if as_of.instant is None:
         await cursor.execute(
             "SELECT c.position, t.counts FROM checkpoints c LEFT JOIN LATERAL (SELECT counts FROM task_counts "
-            "WHERE workspace_id = %s AND position <= %s ORDER BY position DESC LIMIT 1) t ON true "
+            "WHERE workspace_id = %s AND scope = %s AND position <= %s ORDER BY position DESC LIMIT 1) t ON true "
             "WHERE c.projection = 'task_list'",
-            (workspace_id, as_of.position),
+            (workspace_id, project or workspace_id, as_of.position),
             prepare=True,
         )
         position, counts = (await cursor.fetchall())[0]
         return {kind: number for kind, number in zip(KINDS, counts or [], strict=False) if number}, position
     past = Past(asked_for(workspace_id, TaskQuery()), as_of)
-    kind = SQL("CASE WHEN deleted THEN 'deleted' ELSE status END AS kind")
-    of_workspace: Composed = SQL(
-        "SELECT {kind} FROM task_list WHERE workspace_id = %(workspace)s AND {since} UNION ALL "
-        "SELECT {kind} FROM task_list_past WHERE workspace_id = %(workspace)s AND node = ANY(%(nodes)s) AND {held} UNION ALL "
-        "SELECT {kind} FROM task_list_past WHERE workspace_id = %(workspace)s AND moment_node = ANY(%(moments)s) "
-        "AND from_at <= %(instant)s AND to_at > %(instant)s"
-    ).format(kind=kind, since=past.since("since", "since_at"), held=past.held)
+    counted = "SELECT CASE WHEN deleted THEN 'deleted' ELSE status END AS kind FROM"
+    whose = "workspace_id = %(workspace)s" + ("" if project is None else " AND project_id = %(project)s")
+    of_scope = SQL(
+        f"{counted} task_list WHERE {whose} AND {{since}} UNION ALL "
+        f"{counted} task_list_past WHERE {whose} AND node = ANY(%(nodes)s) AND {{held}} UNION ALL "
+        f"{counted} task_list_past WHERE {whose} AND {{at_instant}}"
+    ).format(at_instant=HELD_AT_INSTANT, since=as_of.begun("since", "since_at"), held=as_of.held)
     statement = SQL(
         "SELECT c.position, t.kind, t.number FROM checkpoints c LEFT JOIN LATERAL (SELECT kind, count(*) AS number FROM ({}) k "
         "GROUP BY kind) t ON true WHERE c.projection = 'task_list'"
-    ).format(of_workspace)
-    await cursor.execute(statement, past.parameters, prepare=True)
+    ).format(of_scope)
+    await cursor.execute(statement, past.parameters | {"project": project}, prepare=True)
     rows = await cursor.fetchall()
     return {row[1]: row[2] for row in rows if row[1] is not None}, rows[0][0]

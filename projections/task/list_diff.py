@@ -8,7 +8,8 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL
 
-from projections.task.list_as_of import AsOf, Past, every_side
+from projections.tables.moments import AsOf
+from projections.task.list_as_of import Past, every_side
 from projections.task.list_query import Conditions, TaskQuery, all_of, asked_for
 
 NEAR: Final = 20_000

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from itertools import accumulate
 from typing import Any, Final, get_args
 from uuid import UUID
@@ -10,10 +9,10 @@ from uuid import UUID
 import psycopg
 
 from domain.task.values import Status
-from projections.tables.intervals import moment, node
+from projections.tables.moments import Ended, Since, ended
 from projections.tables.portions import portions
 from projections.tables.words import lexemes, scope_of
-from projections.task.document import Since, TaskChange, TaskDocument
+from projections.task.document import TaskChange, TaskDocument
 from projections.task.facets import FACETS, FIXED, sets_of, stored_facets, term_id, terms_of
 
 STILL: Final = 2**63 - 1
@@ -64,8 +63,6 @@ _TEXTS: Final = (
     "AS t(created_position, from_position, to_position, from_at, to_at, words)"
 )
 
-Span = tuple[int, int, datetime | None, datetime | None]
-
 
 def write_past(connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
     """Write what each of the changes ended."""
@@ -104,27 +101,23 @@ def _columns(rows: Iterable[Sequence[object]]) -> tuple[list[object], ...]:
     return tuple(list(column) for column in zip(*rows, strict=True))
 
 
-def _span(since: Since, change: TaskChange) -> Span:
-    """From `since` until before the change: positions, and instants where those are not the ones of recording."""
+def _ended(since: Since, change: TaskChange) -> Ended:
     after = change.after
-    if after.imported:
-        return since.position, after.position - 1, since.at, after.known_by
-    return since.position, after.position - 1, None, None
+    return ended(since, after.position, after.known_by, imported=after.imported)
 
 
 def _past_row(before: TaskDocument, change: TaskChange) -> tuple[object, ...]:
-    first, last, from_at, to_at = _span(before.facets_since, change)
-    moments = node(moment(from_at), moment(to_at) - 1) if from_at and to_at and from_at < to_at else None
+    past = _ended(before.facets_since, change)
     return (
         before.workspace_id,
         before.id,
         before.created_position,
-        first,
-        last,
-        node(first, last),
-        from_at,
-        to_at,
-        moments,
+        past.first,
+        past.last,
+        past.node,
+        past.from_at,
+        past.to_at,
+        past.moment_node,
         *(fixed.stored(getattr(before, fixed.field)) for fixed in FIXED),
         *stored_facets(before.task),
     )
@@ -162,59 +155,86 @@ def _write_texts(connection: psycopg.Connection[Any], changes: Sequence[TaskChan
     ended = [change for change in changes if change.before and change.before.text_since != change.after.text_since]
     for portion in portions(ended, lambda change: 150 + len(change.before.task.description) if change.before else 0):
         rows = [
-            (before.created_position, *_span(before.text_since, change), words_of(before))
+            (before.created_position, past.first, past.last, past.from_at, past.to_at, words_of(before))
             for change in portion
-            if (before := change.before)
+            if (before := change.before) and (past := _ended(before.text_since, change))
         ]
         connection.execute(_TEXTS, _columns(rows))
 
 
+Scope = tuple[UUID, UUID]
+"""A workspace, and it once more or one of its projects: whose tasks are counted."""
+
+
 def _write_counts(connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
-    moved: dict[UUID, list[tuple[int, list[int]]]] = defaultdict(list)
-    for change in changes:
-        after = _kind(change.after)
-        before = _kind(change.before) if change.before else -1
-        if before != after:
-            difference = [(number == after) - (number == before) for number in range(len(KINDS))]
-            moved[change.after.workspace_id].append((change.after.position, difference))
+    moved = _moved(changes)
     if not moved:
         return
     newest = connection.execute(
-        "SELECT w.workspace_id, t.position, t.counts FROM unnest(%b::uuid[]) AS w(workspace_id) CROSS JOIN LATERAL "
-        "(SELECT position, counts FROM task_counts c WHERE c.workspace_id = w.workspace_id ORDER BY position DESC LIMIT 1) t",
-        (list(moved),),
+        "SELECT w.workspace_id, w.scope, t.position, t.counts FROM unnest(%b::uuid[], %b::uuid[]) AS w(workspace_id, scope) "
+        "CROSS JOIN LATERAL (SELECT position, counts FROM task_counts c WHERE c.workspace_id = w.workspace_id "
+        "AND c.scope = w.scope ORDER BY position DESC LIMIT 1) t",
+        _columns(moved),
         prepare=True,
     )
-    standing = {workspace: (position, counts) for workspace, position, counts in newest}
-    rows: list[tuple[UUID, int, str]] = []
-    for workspace, differences in moved.items():
-        position, counts = standing.get(workspace, (0, [0] * len(KINDS)))
+    standing = {(workspace, scope): (position, counts) for workspace, scope, position, counts in newest}
+    rows: list[tuple[UUID, UUID, int, str]] = []
+    for scope, differences in moved.items():
+        position, counts = standing.get(scope, (0, [0] * len(KINDS)))
         if position > differences[0][0]:
-            _count_later(connection, workspace, differences)
+            _count_later(connection, scope, differences)
             continue
         running = accumulate((difference for _, difference in differences), _sum, initial=counts)
         next(running)
-        rows += [(workspace, at, _text(now)) for (at, _), now in zip(differences, running, strict=True)]
+        rows += [(*scope, at, _text(now)) for (at, _), now in zip(differences, running, strict=True)]
     if rows:
         connection.execute(
-            "INSERT INTO task_counts (workspace_id, position, counts) SELECT w, p, c::integer[] "
-            "FROM unnest(%b::uuid[], %b::bigint[], %b::text[]) AS t(w, p, c)",
+            "INSERT INTO task_counts (workspace_id, scope, position, counts) SELECT w, s, p, c::integer[] "
+            "FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::text[]) AS t(w, s, p, c)",
             _columns(rows),
         )
 
 
-def _count_later(connection: psycopg.Connection[Any], workspace: UUID, moved: Sequence[tuple[int, list[int]]]) -> None:
+def _moved(changes: Sequence[TaskChange]) -> dict[Scope, list[tuple[int, list[int]]]]:
+    """By how much each of the changes moved the counts of the workspace, of the project that it left, and of its own."""
+    moved: dict[Scope, list[tuple[int, list[int]]]] = defaultdict(list)
+    for change in changes:
+        after, before = change.after, change.before
+        now, was = _kind(after), _kind(before) if before else -1
+        project, left = after.task.project_id, before.task.project_id if before else None
+        if now == was and project == left:
+            continue
+        workspace, position = after.workspace_id, after.position
+        if now != was:
+            moved[workspace, workspace].append((position, _difference(was, now)))
+        if project == left and project is not None:
+            moved[workspace, project].append((position, _difference(was, now)))
+            continue
+        if left is not None:
+            moved[workspace, left].append((position, _difference(was, -1)))
+        if project is not None:
+            moved[workspace, project].append((position, _difference(-1, now)))
+    return moved
+
+
+def _difference(was: int, now: int) -> list[int]:
+    return [(number == now) - (number == was) for number in range(len(KINDS))]
+
+
+def _count_later(connection: psycopg.Connection[Any], scope: Scope, moved: Sequence[tuple[int, list[int]]]) -> None:
     """What had been set aside comes in behind others: all counts after it change as well."""
     for position, difference in moved:
+        places = {"w": scope[0], "s": scope[1], "p": position, "kinds": len(KINDS), "d": difference}
         connection.execute(
-            "INSERT INTO task_counts SELECT %(w)s, %(p)s, coalesce((SELECT counts FROM task_counts WHERE workspace_id = %(w)s "
-            "AND position < %(p)s ORDER BY position DESC LIMIT 1), array_fill(0, ARRAY[%(kinds)s]))",
-            {"w": workspace, "p": position, "kinds": len(KINDS)},
+            "INSERT INTO task_counts SELECT %(w)s, %(s)s, %(p)s, coalesce((SELECT counts FROM task_counts "
+            "WHERE workspace_id = %(w)s AND scope = %(s)s AND position < %(p)s ORDER BY position DESC LIMIT 1), "
+            "array_fill(0, ARRAY[%(kinds)s]))",
+            places,
         )
         connection.execute(
             "UPDATE task_counts SET counts = ARRAY(SELECT a + b FROM unnest(counts, %(d)s::integer[]) WITH ORDINALITY "
-            "AS u(a, b, n) ORDER BY n) WHERE workspace_id = %(w)s AND position >= %(p)s",
-            {"w": workspace, "p": position, "d": difference},
+            "AS u(a, b, n) ORDER BY n) WHERE workspace_id = %(w)s AND scope = %(s)s AND position >= %(p)s",
+            places,
         )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from psycopg.sql import SQL, Composed, Placeholder
 
 from domain.task.values import Priority, Status
+from projections.tables.pages import ListCursor
 from projections.tables.words import scope_of, terms, tsquery
 from projections.task.facets import PRIORITY_RANK, assignee_term, label_term, term_id
 
@@ -22,6 +23,7 @@ class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     status: tuple[Status, ...] = ()
     priority: tuple[Priority, ...] = ()
     label: tuple[str, ...] = ()
+    project: UUID | None = None
     assignee: UUID | None = None
     created_by: UUID | None = None
     due_from: datetime | None = None
@@ -31,13 +33,6 @@ class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     q: str | None = None
     deleted: bool = False
     sort: Sort = "-added"
-
-
-class ListCursor(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page ended: the last row's sort value (None in the default order or without one) and its creation's position."""
-
-    value: Any
-    created_position: int
 
 
 Conditions = list[SQL | Composed]
@@ -99,6 +94,7 @@ FILTERS: Final = (
     Filter("deleted", "deleted = %(deleted)s", is_indexed=True),
     Filter("status", "status = ANY(%(status)s)", list, is_indexed=True),
     Filter("priority", "priority = ANY(%(priority)s)", lambda given: [PRIORITY_RANK[each] for each in given]),
+    Filter("project", "project_id = %(project)s"),
     Filter("created_by", "created_by = %(created_by)s"),
     # Spelled as one index has it; what has no due date is in no range.
     Filter("due_from", "coalesce(due_at, '-infinity') >= %(due_from)s"),

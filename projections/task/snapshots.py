@@ -1,6 +1,7 @@
 """Read model `task_snapshots` (Postgres): a task's document at every hundredth version, so that time travel stays quick."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -11,8 +12,8 @@ from psycopg.errors import UndefinedTable
 
 from domain.envelope import Erased
 from domain.task.aggregate import TASK
-from projections.engine.documents import Documents
-from projections.task.document import SPAN, TaskChange, TaskDocument, document_size, fold
+from projections.engine.documents import SPAN, Documents
+from projections.task.document import TaskChange, TaskDocument, document_size, fold
 
 EVERY: Final = SPAN
 
@@ -26,17 +27,12 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(TaskDocument).decode
 
 
-def read_snapshot(stored: bytes) -> TaskDocument:
-    """The document in a row."""
-    return _decode(stored)
-
-
 class TaskSnapshots:
     """The projection."""
 
     name: Final = "task_snapshots"
     tables: Final = ("task_snapshots",)
-    layout: Final = 1
+    layout: Final = 2
     ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 
@@ -76,9 +72,34 @@ class _Snapshots:
         """See `Snapshots.latest`."""
         return await latest_snapshot(connection, task_id, version)
 
+    async def known_by(self, connection: psycopg.AsyncConnection[Any], task_id: UUID, instant: datetime) -> int:
+        """See `Snapshots.known_by`."""
+        cursor = await connection.execute(_KNOWN_BY, (task_id, instant), prepare=True)
+        row = await cursor.fetchone()
+        return int(row[0]) if row else 0
+
+    async def until(
+        self, connection: psycopg.AsyncConnection[Any], tasks: Sequence[UUID], position: int, instant: datetime
+    ) -> dict[UUID, TaskDocument]:
+        """See `Snapshots.until`."""
+        cursor = connection.cursor(binary=True)
+        await cursor.execute(_UNTIL, {"tasks": list(tasks), "position": position, "instant": instant}, prepare=True)
+        documents = [_decode(stored) for (stored,) in await cursor.fetchall()]
+        return {document.id: document for document in documents}
+
     def before(self, connection: psycopg.Connection[Any], versions: dict[UUID, int]) -> dict[UUID, TaskDocument]:
         """See `Snapshots.before`."""
         return snapshots_before(connection, versions)
+
+
+_KNOWN_BY: Final = (
+    f"SELECT version FROM task_snapshots t WHERE task_id = %s AND known_by <= %s AND {GOOD} ORDER BY version DESC LIMIT 1"
+)
+_UNTIL: Final = (
+    "SELECT s.document FROM unnest(%(tasks)s::uuid[]) AS w(task_id) CROSS JOIN LATERAL (SELECT document FROM task_snapshots t "
+    f"WHERE t.task_id = w.task_id AND t.position <= %(position)s AND t.known_by <= %(instant)s AND {GOOD} "
+    "ORDER BY version DESC LIMIT 1) s"
+)
 
 
 TASK_DOCUMENTS: Final = Documents(
@@ -86,7 +107,7 @@ TASK_DOCUMENTS: Final = Documents(
     fold=fold,
     state=lambda document: document.task,
     size=document_size,
-    scope=lambda _: None,
+    scope=lambda document: document.task.project_id,
     snapshots=_Snapshots(),
 )
 

@@ -13,6 +13,8 @@ class TaskSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A task in a list: everything but its description."""
 
     id: UUID
+    project_id: UUID | None
+    number: int | None
     title: str
     status: Status
     priority: Priority
@@ -32,12 +34,15 @@ class TaskSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class TaskDetail(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A task in full. `version` is its own count of events, `position` the place of its newest event in the log.
 
-    Times are when things happened; `started_at` is the first start, `completed_at` and `deleted_at` hold while the task is
-    completed or deleted. A title that was erased is the empty text, which nobody can write.
+    `number` is the task's own in its project. Times are when things happened; `started_at` is the first start, `completed_at`
+    and `deleted_at` hold while the task is completed or deleted. A title that was erased is the empty text, which nobody can
+    write.
     """
 
     id: UUID
     workspace_id: UUID
+    project_id: UUID | None
+    number: int | None
     title: str
     description: str
     status: Status
@@ -65,6 +70,8 @@ def summary(document: TaskDocument) -> TaskSummary:
     task = document.task
     return TaskSummary(
         id=document.id,
+        project_id=task.project_id,
+        number=document.number,
         title=task.title,
         status=task.status,
         priority=task.priority,
@@ -88,6 +95,8 @@ def detail(document: TaskDocument) -> TaskDetail:
     return TaskDetail(
         id=document.id,
         workspace_id=document.workspace_id,
+        project_id=task.project_id,
+        number=document.number,
         title=task.title,
         description=task.description,
         status=task.status,

@@ -1,6 +1,7 @@
 """Who may come in: generated from the route table, so that a new route cannot be forgotten."""
 
 import json
+import re
 import threading
 import time
 from base64 import urlsafe_b64encode
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 from litestar.routes import HTTPRoute
 
+from domain.project.values import first_project_of
 from domain.task.events import TaskCreated
 from tests.api_world import PASSWORD, ROOT, Api, User, World, problem, serving
 
@@ -38,7 +40,7 @@ def protected(api: Api) -> list[tuple[str, str]]:
 
 
 def filled(path: str, identifier: object) -> str:
-    return path.replace("{task_id}", str(identifier)).replace("{session_id}", str(identifier))
+    return re.sub(r"\{\w+\}", str(identifier), path)
 
 
 def altered(token: str) -> list[str]:
@@ -114,13 +116,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "add-label": {"label": "x"},
     "remove-label": {"label": "x"},
     "log-activity": {"activity": "x"},
+    "move": {"project_id": "01890a5d-ac96-774b-bcce-b302099a8057"},
 }
 
 
 def test_every_route_with_an_id_hides_what_belongs_to_somebody_else(world: World) -> None:
     task = world.ada.record(TaskCreated("Mine"))
+    project = first_project_of(world.ada.workspace_id)
     world.api.catch_up()
-    identifiers = {"{task_id}": task, "{session_id}": world.ada.tokens["session_id"]}
+    identifiers = {"{task_id}": task, "{project}": project, "{session_id}": world.ada.tokens["session_id"]}
     tried = 0
     for method, path in protected(world.api):
         for place, identifier in identifiers.items():
@@ -136,8 +140,8 @@ def test_every_route_with_an_id_hides_what_belongs_to_somebody_else(world: World
             problem(foreign, 404)
             assert (foreign.content, foreign.headers) == (missing.content, missing.headers), path
             tried += 1
-    assert tried >= 20
-    assert len(world.api.events(task)) == 1
+    assert tried >= 25
+    assert (len(world.api.events(task)), len(world.api.events(project))) == (1, 1)
     assert world.ada.get("/me").status_code == 200
 
 

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from infrastructure.embedded.services import LocalServices
+from projections import ALL
 from tests.api_world import Api, User, World, problem, serving
 
-READ_MODELS = {"task_list", "feed", "flow", "task_snapshots", "hot_tasks"}
+READ_MODELS = set(ALL)
 
 
 def models(api: Api) -> dict[str, dict[str, Any]]:

@@ -139,6 +139,7 @@ def test_a_moment_that_has_not_come_is_refused(told: Told, path: str) -> None:
 
 def test_nobody_sees_the_past_of_others(api: Api, told: Told) -> None:
     stranger = api.register("stranger")
+    api.catch_up()
     head = api.head()
     assert stranger.get(f"/tasks?as_of={head}").json()["items"] == []
     assert stranger.get(f"/tasks?as_of={head}&q=paint").json()["items"] == []

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Final
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from application.authorization import MEMBER
 from application.command_handler import CommandContext, CommandHandler, IfMatch
+from application.first_project import FirstProjects
 from application.log import EventStore, IdempotencyKey
 from application.principal import Principal
 from application.receipts import Receipt
@@ -64,7 +66,8 @@ class Desk:
 
     def __init__(self, store: EventStore) -> None:
         self.store = store
-        self.handler = CommandHandler(TASK, store, AssigneesAreMembers(members), Turns())
+        self.first_projects = FirstProjects(store)
+        self.handler = CommandHandler(TASK, store, AssigneesAreMembers(members), Turns(), remedy=self.first_projects)
 
     async def handle(self, command: TaskCommand, task: UUID, given: CommandContext | None = None) -> Receipt:
         return await self.handler.handle(command, task, given or context())
@@ -85,8 +88,19 @@ class Desk:
         return len(await self.recorded(task))
 
 
+FIRST: Final = 1
+"""Where the workspace's first project stands in a log that begins with it."""
+
+
+async def opened_desk(store: EventStore) -> Desk:
+    """A handler, and the workspace's first project in the log: what a registered user finds."""
+    desk = Desk(store)
+    await desk.first_projects.make(WORKSPACE, ANA)
+    return desk
+
+
 @asynccontextmanager
 async def a_desk(database_url: str) -> AsyncIterator[Desk]:
-    """A handler over the log in PostgreSQL."""
+    """A handler over the log in PostgreSQL, and the workspace's first project in it."""
     async with open_store(database_url) as store:
-        yield Desk(store)
+        yield await opened_desk(store)

@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import msgspec
 
-from application.command_handler import CommandHandler, Contention, NothingToCheck
+from application.checks import NothingToCheck
+from application.command_handler import CommandHandler, Contention
 from application.log import Append, Appended
 from application.turns import Turns
 from domain.errors import RuleViolated

@@ -14,6 +14,7 @@ from application.receipts import ReceiptBody
 from application.task_assignees import AssigneesAreMembers
 from application.turns import Turns
 from domain.errors import InvalidValue, NotFound, RuleViolated
+from domain.project.values import first_project_of
 from domain.task.aggregate import TASK
 from domain.task.commands import (
     AddLabel,
@@ -26,9 +27,9 @@ from domain.task.commands import (
     TaskCommand,
 )
 from domain.task.events import TaskCreated, TaskPrioritySet, TaskRenamed
-from tests.application.handler_under_test import Desk, a_desk, context
+from tests.application.handler_under_test import FIRST, Desk, a_desk, context, opened_desk
 from tests.in_memory_event_store import InMemoryEventStore
-from tests.infrastructure.log_under_test import ANA, BEN
+from tests.infrastructure.log_under_test import ANA, BEN, WORKSPACE
 
 pytestmark = pytest.mark.anyio
 CREATE = CreateTask("Ship it")
@@ -42,7 +43,7 @@ def anyio_backend() -> str:
 @pytest.fixture(params=["postgres", "memory"])
 async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
     if request.param == "memory":
-        yield Desk(InMemoryEventStore(lambda: datetime.now(UTC)))
+        yield await opened_desk(InMemoryEventStore(lambda: datetime.now(UTC)))
         return
     async with a_desk(request.getfixturevalue("database_url")) as opened:
         yield opened
@@ -52,7 +53,7 @@ class TestReceipt:
     async def test_a_creation_is_version_one(self, desk: Desk) -> None:
         task = uuid4()
         receipt = await desk.handle(CREATE, task)
-        assert (receipt.stream_id, receipt.version, receipt.position) == (task, 1, 1)
+        assert (receipt.stream_id, receipt.version, receipt.position) == (task, 1, FIRST + 1)
         assert (receipt.created, receipt.changed, receipt.replayed) == (True, True, False)
 
     async def test_a_change_says_its_version_and_position(self, desk: Desk) -> None:
@@ -60,7 +61,7 @@ class TestReceipt:
         await desk.handle(CREATE, task)
         await desk.handle(CREATE, uuid4())
         receipt = await desk.handle(ChangeTask(title="Sail it", priority="high"), task)
-        assert (receipt.version, receipt.position) == (3, 4)
+        assert (receipt.version, receipt.position) == (3, FIRST + 4)
         assert (receipt.created, receipt.changed, receipt.replayed) == (False, True, False)
         assert await desk.recorded(task, 1) == [TaskRenamed("Sail it"), TaskPrioritySet("high")]
 
@@ -68,15 +69,15 @@ class TestReceipt:
         receipt = await desk.handle(CREATE, uuid4(), context("k"))
         body = msgspec.json.decode(receipt.body, type=ReceiptBody)
         [event] = await desk.records(receipt.stream_id)
-        assert body == ReceiptBody(receipt.stream_id, receipt.version, receipt.position, hash=event.hash.hex())
+        assert body == ReceiptBody(receipt.stream_id, receipt.version, receipt.position, number=1, hash=event.hash.hex())
 
     @pytest.mark.parametrize("key", [None, "k"])
     async def test_no_change_is_receipted_at_the_present_version(self, desk: Desk, key: str | None) -> None:
         task = uuid4()
         await desk.handle(CREATE, task)
         receipt = await desk.handle(RenameTask("Ship it"), task, context(key))
-        assert (receipt.version, receipt.position, receipt.changed) == (1, 1, False)
-        assert msgspec.json.decode(receipt.body, type=ReceiptBody) == ReceiptBody(task, 1, 1)
+        assert (receipt.version, receipt.position, receipt.changed) == (1, FIRST + 1, False)
+        assert msgspec.json.decode(receipt.body, type=ReceiptBody) == ReceiptBody(task, 1, FIRST + 1)
         assert await desk.version(task) == 1
 
     async def test_an_imported_command_keeps_its_time(self, desk: Desk) -> None:
@@ -174,7 +175,7 @@ class TestRefusal:
         await desk.handle(CREATE, task)
         with pytest.raises(RuleViolated):
             await desk.handle(CREATE, task)
-        assert await desk.recorded(task) == [TaskCreated("Ship it")]
+        assert await desk.recorded(task) == [TaskCreated("Ship it", project_id=first_project_of(WORKSPACE))]
 
     async def test_the_time_that_counts_is_the_contexts(self, desk: Desk) -> None:
         far = datetime(2200, 1, 1, tzinfo=UTC)

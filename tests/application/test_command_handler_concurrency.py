@@ -21,7 +21,7 @@ from domain.task.commands import (
     SetPriority,
 )
 from domain.task.events import TaskCancelled, TaskPrioritySet, TaskRenamed
-from tests.application.handler_under_test import Desk, a_desk, context
+from tests.application.handler_under_test import FIRST, Desk, a_desk, context, opened_desk
 from tests.faults.proxy import PostgresProxy
 from tests.infrastructure.log_under_test import open_store
 
@@ -76,7 +76,7 @@ class TestStaleMemory:
     async def test_an_accepted_decision_is_made_again_after_the_conflict(self, desk: Desk, other: Desk, task: UUID) -> None:
         await other.handle(RenameTask("Sail it"), task)
         receipt = await desk.handle(SetPriority("high"), task)
-        assert (receipt.version, receipt.position) == (3, 3)
+        assert (receipt.version, receipt.position) == (3, FIRST + 3)
         assert await desk.recorded(task, 1) == [TaskRenamed("Sail it"), TaskPrioritySet("high")]
 
     async def test_what_became_impossible_is_refused_after_the_conflict(self, desk: Desk, other: Desk, task: UUID) -> None:
@@ -142,12 +142,12 @@ class TestLostReply:
     async def test_the_command_gets_its_receipt_and_happened_once(self, database_url: str, key: str | None) -> None:
         identity = uuid4()
         async with PostgresProxy(database_url) as proxy, open_store(proxy.url) as store:
-            desk = Desk(store)
+            desk = await opened_desk(store)
             await desk.handle(CreateTask("Ship it"), identity)
             proxy.cut_replies()
             receipt = await desk.handle(RenameTask("Sail it"), identity, context(key))
             assert proxy.cuts == 1
-            assert (receipt.version, receipt.position) == (2, 2)
+            assert (receipt.version, receipt.position) == (2, FIRST + 2)
             assert await desk.recorded(identity, 1) == [TaskRenamed("Sail it")]
             recalled = store.recall(identity)
             assert recalled is None or recalled == await store.load(TASK, identity)

@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from application.authorization import MAY_ISSUE
-from application.command_handler import CommandHandler, NothingToCheck
+from application.checks import NothingToCheck
+from application.command_handler import CommandHandler
 from application.log import Append, Appended
 from application.turns import Turns
 from domain.errors import RuleViolated

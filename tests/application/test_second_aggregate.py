@@ -8,7 +8,9 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from application.command_handler import CommandHandler, IfMatch, NothingToCheck, PreconditionFailed
+from application.checks import NothingToCheck
+from application.command_handler import CommandHandler, IfMatch, PreconditionFailed
+from application.first_project import FirstProjects
 from application.log import EventStore, IdempotencyMismatch, Loaded
 from application.receipts import ReceiptBody
 from application.task_assignees import AssigneesAreMembers
@@ -62,7 +64,7 @@ def jars(store: EventStore) -> CommandHandler[Any, Any, JarCommand]:
 
 @pytest.fixture
 def tasks(store: EventStore) -> CommandHandler[Any, Any, Any]:
-    return CommandHandler(TASK, store, AssigneesAreMembers(members), Turns())
+    return CommandHandler(TASK, store, AssigneesAreMembers(members), Turns(), remedy=FirstProjects(store))
 
 
 class TestCommands:

@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from application.log import NewEvent
+from domain.envelope import Erased
+from domain.project.values import first_project_of
 from domain.task.commands import TaskCommand
-from domain.task.events import TaskEvent
+from domain.task.events import TaskCreated, TaskEvent
 from tests.application.handler_under_test import Desk, a_desk, context
 from tests.domain.task.test_lifecycle import (
     TestCancelTask,
@@ -26,7 +29,7 @@ from tests.domain.task.test_lifecycle import (
     TestStopTask,
 )
 from tests.in_memory_event_store import InMemoryEventStore
-from tests.infrastructure.log_under_test import an_append
+from tests.infrastructure.log_under_test import WORKSPACE, an_append
 from tests.specification import at_level
 
 __all__ = [
@@ -44,7 +47,9 @@ __all__ = [
 ]
 
 
-async def outcome(desk: Desk, history: Sequence[TaskEvent], command: TaskCommand, now: datetime) -> Sequence[TaskEvent]:
+async def outcome(
+    desk: Desk, history: Sequence[TaskEvent], command: TaskCommand, now: datetime
+) -> Sequence[TaskEvent | Erased]:
     """What the command leaves in the log of a task with this history."""
     task = uuid4()
     if history:
@@ -52,7 +57,15 @@ async def outcome(desk: Desk, history: Sequence[TaskEvent], command: TaskCommand
     receipt = await desk.handle(command, task, context(now=now))
     recorded = await desk.recorded(task, after=len(history))
     assert (receipt.version, receipt.changed) == (len(history) + len(recorded), bool(recorded))
-    return recorded
+    return [_without_project(event) for event in recorded]
+
+
+def _without_project(event: TaskEvent | Erased) -> TaskEvent | Erased:
+    """The handler adds the project that the command left to the workspace."""
+    if not isinstance(event, TaskCreated):
+        return event
+    assert event.project_id == first_project_of(WORKSPACE)
+    return replace(event, project_id=None)
 
 
 @pytest.fixture(autouse=True, params=["postgres", "memory"])
@@ -64,7 +77,7 @@ def _through_the_handler(request: pytest.FixtureRequest) -> Iterator[None]:
         else:
             desk = runner.run(stack.enter_async_context(a_desk(request.getfixturevalue("database_url"))))
 
-        def level(history: Sequence[TaskEvent], command: TaskCommand, now: datetime) -> Sequence[TaskEvent]:
+        def level(history: Sequence[TaskEvent], command: TaskCommand, now: datetime) -> Sequence[TaskEvent | Erased]:
             return runner.run(outcome(desk, history, command, now))
 
         with at_level(level):

@@ -11,7 +11,9 @@ import pytest
 
 from application.authorization import MAY_ISSUE
 from application.batches import BatchAnswer, BatchHandler, Entry, Rendered
-from application.command_handler import CommandHandler, NothingToCheck
+from application.checks import NothingToCheck
+from application.command_handler import CommandHandler
+from application.first_project import FirstProjects
 from application.log import Append, LogUnavailable
 from application.turns import Turns
 from domain.errors import DomainError
@@ -23,7 +25,7 @@ from infrastructure.log.verify import verify_log
 from tests.application.handler_under_test import context
 from tests.application.test_rules_across_streams import found_broken
 from tests.cards import CARD, LIMIT, Free, Link, Move, Name, NoteWhileFree, column, links, register, tags_of
-from tests.infrastructure.log_under_test import open_store
+from tests.infrastructure.log_under_test import ANA, WORKSPACE, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +134,8 @@ class TestOneCall:
         self, store: PostgresEventStore, others: PostgresEventStore, sent: list[int]
     ) -> None:
         tasks = [uuid4() for _ in range(20)]
+        await FirstProjects(store).make(WORKSPACE, ANA)
+        sent.clear()
         for each, command in ((others, CreateTask("A")), (store, CompleteTask())):
             handler = CommandHandler(TASK, each, NothingToCheck(), Turns())
             entries = [Entry(task, command) for task in tasks]

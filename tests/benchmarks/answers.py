@@ -11,12 +11,11 @@ from application.log import Append, NewEvent
 from domain.task.events import TaskCreated, TaskDescribed, TaskEvent
 from domain.task.values import (
     ASSIGNEES_MAX,
-    DESCRIPTION_MAX_BYTES,
     LABEL_MAX_CHARACTERS,
     LABELS_MAX,
-    REASON_MAX_CHARACTERS,
     TITLE_MAX_CHARACTERS,
 )
+from domain.text import DESCRIPTION_MAX_BYTES, REASON_MAX_CHARACTERS
 from tests.benchmarks.figures import Figure, NotMeasured
 from tests.benchmarks.filling import fill
 from tests.benchmarks.http_client import Connection, Request

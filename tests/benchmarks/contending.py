@@ -11,7 +11,8 @@ import pytest
 import uvloop
 
 from application.authorization import MAY_ISSUE
-from application.command_handler import CommandHandler, NothingToCheck
+from application.checks import NothingToCheck
+from application.command_handler import CommandHandler
 from application.turns import Turns
 from infrastructure.settings import Settings
 from tests.application.handler_under_test import context

@@ -28,6 +28,7 @@ SENT_TEXT = STORED_TEXT | st.sampled_from(["", "  ", " a ", "\0", "x\0y", "\ud80
 WHY = st.none() | STORED_TEXT
 ATTRIBUTES = st.dictionaries(STORED_TEXT, STORED_TEXT, max_size=2)
 PRIORITIES = st.sampled_from(get_args(Priority))
+PROJECTS = st.sampled_from(people(3, 0x70))
 PERSONS = st.sampled_from(people(3))
 STORED_DATES = st.datetimes(datetime(1970, 1, 1), datetime(2126, 1, 1), timezones=st.just(UTC))
 SENT_DATES = (
@@ -50,9 +51,11 @@ EVENTS: st.SearchStrategy[events.TaskEvent] = st.one_of(
         st.none() | STORED_DATES,
         several(PERSONS),
         several(STORED_TEXT),
+        project_id=st.none() | PROJECTS,
         reason=WHY,
         attributes=ATTRIBUTES,
     ),
+    st.builds(events.TaskMoved, st.none() | PROJECTS, PROJECTS, reason=WHY, attributes=ATTRIBUTES),
     st.builds(events.TaskRenamed, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
     st.builds(events.TaskDescribed, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
     st.builds(events.TaskPrioritySet, PRIORITIES, reason=WHY, attributes=ATTRIBUTES),
@@ -86,6 +89,8 @@ COMMANDS: st.SearchStrategy[commands.TaskCommand] = st.one_of(
         st.none() | SENT_DATES,
         several(PERSONS),
         several(SENT_TEXT),
+        task_id=st.none(),
+        project_id=st.none() | PROJECTS,
         reason=WHY,
     ),
     st.builds(
@@ -98,6 +103,7 @@ COMMANDS: st.SearchStrategy[commands.TaskCommand] = st.one_of(
         st.just(UNSET) | several(SENT_TEXT),
         reason=WHY,
     ),
+    st.builds(commands.MoveTask, PROJECTS, reason=WHY),
     st.builds(commands.RenameTask, SENT_TEXT, reason=WHY),
     st.builds(commands.DescribeTask, SENT_TEXT, reason=WHY),
     st.builds(commands.SetPriority, PRIORITIES, reason=WHY),

@@ -15,6 +15,9 @@ import psycopg
 import redis
 
 from domain.envelope import RecordedEvent
+from domain.project.aggregate import PROJECT
+from domain.project.events import ProjectEvent
+from domain.project.rules import Project
 from domain.task.events import TaskEvent
 from infrastructure.read_models.hot_keys import hot_keys
 from infrastructure.servers.postgres import models_schema
@@ -23,7 +26,7 @@ from projections.task.document import TaskDocument, TaskRecord, fold
 
 _LOG = """
 SELECT notification_id, originator_id, originator_version, recorded_at, effective_at, workspace_id, principal_id, command_id,
-       correlation_id, causation_id, state, hash
+       correlation_id, causation_id, state, hash, number
 FROM log_main.events ORDER BY notification_id
 """
 _ENVELOPE = RecordedEvent.__struct_fields__[:10]
@@ -31,24 +34,31 @@ _TIMES = ("due_at", "created_at", "updated_at", "started_at", "completed_at", "d
 _COUNTED = {"created", "started", "completed", "reopened", "cancelled", "deleted"}
 
 Documents = dict[UUID, TaskDocument]
+Record = RecordedEvent[TaskEvent | ProjectEvent]
 
 
-def read_log(connection: psycopg.Connection[Any]) -> list[TaskRecord]:
+def read_log(connection: psycopg.Connection[Any]) -> list[Record]:
     """Every event, in order."""
     return [
         RecordedEvent(
             **dict(zip(_ENVELOPE, row[:10], strict=True)),
-            event=msgspec.json.decode(row[10], type=TaskEvent),
+            event=msgspec.json.decode(row[10], type=TaskEvent | ProjectEvent),
             hash=bytes(row[11]),
+            number=row[12],
         )
         for row in connection.execute(_LOG)
     ]
 
 
-def fold_all(records: Iterable[TaskRecord]) -> Documents:
+def of_tasks(records: Iterable[Record]) -> list[TaskRecord]:
+    """Those about tasks."""
+    return [record for record in records if isinstance(record.event, TaskEvent)]  # type: ignore[misc]  # narrowed by that
+
+
+def fold_all(records: Iterable[Record]) -> Documents:
     """Every task."""
     documents: Documents = {}
-    for record in records:
+    for record in of_tasks(records):
         documents[record.stream_id] = fold(documents.get(record.stream_id), record)
     return documents
 
@@ -58,6 +68,8 @@ def line(document: TaskDocument) -> dict[str, Any]:
     task = document.task
     return {
         "id": str(document.id),
+        "project_id": str(task.project_id) if task.project_id else None,
+        "number": document.number,
         "title": task.title,
         "status": task.status,
         "priority": task.priority,
@@ -119,7 +131,7 @@ def _checkpoints(connection: psycopg.Connection[Any], head: int) -> Iterable[str
         yield f"parked: {parked}"
 
 
-def _tables(connection: psycopg.Connection[Any], records: Sequence[TaskRecord], documents: Documents) -> Iterable[str]:
+def _tables(connection: psycopg.Connection[Any], records: Sequence[Record], documents: Documents) -> Iterable[str]:
     rows = connection.execute(
         "SELECT task_id, workspace_id, created_position, status, deleted, version, summary, detail FROM task_list"
     )
@@ -149,12 +161,22 @@ def _tables(connection: psycopg.Connection[Any], records: Sequence[TaskRecord], 
         wanted.append((r.position, r.workspace_id, counted[r.workspace_id], r.stream_id, r.version))
     yield from _same("feed", feed, wanted)
     days = connection.execute(
-        "SELECT workspace_id, day, created, started, completed, completion_events, reopened, cancelled, deleted, open_change, "
-        "in_progress_change FROM flow_daily"
+        "SELECT workspace_id, scope, day, created, started, completed, completion_events, reopened, cancelled, deleted, "
+        "open_change, in_progress_change FROM flow_daily"
     )
-    yield from _same("flow_daily", {(row[0], row[1]): tuple(row[2:]) for row in days}, _flow(records))
+    yield from _same("flow_daily", {row[:3]: tuple(row[3:]) for row in days}, _flow(of_tasks(records)))
+    keys = connection.execute("SELECT project_id, key, archived, deleted FROM project_list").fetchall()
+    yield from _same("project_list", {row[0]: row[1:] for row in keys}, _projects(records))
     completions = connection.execute("SELECT task_id FROM flow_completions").fetchall()
     yield from _same_keys("flow_completions", [c[0] for c in completions], [d.id for d in documents.values() if _done(d)])
+
+
+def _projects(records: Sequence[Record]) -> dict[UUID, tuple[Any, ...]]:
+    states: dict[UUID, Project] = {}
+    for record in records:
+        if isinstance(record.event, ProjectEvent):
+            states[record.stream_id] = PROJECT.evolve(states.get(record.stream_id), record.event)
+    return {each: (project.key, project.archived, project.deleted) for each, project in states.items()}
 
 
 def _flow(records: Sequence[TaskRecord]) -> dict[Any, tuple[int, ...]]:
@@ -164,18 +186,33 @@ def _flow(records: Sequence[TaskRecord]) -> dict[Any, tuple[int, ...]]:
     for record in records:
         before, after = documents.get(record.stream_id), fold(documents.get(record.stream_id), record)
         documents[record.stream_id] = after
-        moved = {
-            "open_change": _is(after, "open", "in_progress") - _is(before, "open", "in_progress"),
-            "in_progress_change": _under_way(after) - _under_way(before),
-        }
-        if _kind(record) in _COUNTED or any(moved.values()):
-            day = days[record.workspace_id, after.clock.latest.date()]
-            day.update(moved)
-            day[_kind(record).replace("completed", "completion_events")] += 1
-        for document, change in ((before, -1), (after, 1)):
-            if document and (at := _done(document)):
-                days[record.workspace_id, at.date()]["completed"] += change
+        old, new = before.task.project_id if before else None, after.task.project_id
+        for scope in {record.workspace_id, old, new} - {None}:
+            was = before if scope in (record.workspace_id, old) else None
+            now = after if scope in (record.workspace_id, new) else None
+            _count(days, (record.workspace_id, scope), record, (was, now, after.clock.latest))
     return {key: tuple(day[name] for name in (*names, "in_progress_change")) for key, day in days.items()}
+
+
+def _count(
+    days: dict[Any, Counter[str]],
+    scope: tuple[Any, Any],
+    record: TaskRecord,
+    sides: tuple[TaskDocument | None, TaskDocument | None, datetime],
+) -> None:
+    before, after, at = sides
+    moved = {
+        "open_change": _is(after, "open", "in_progress") - _is(before, "open", "in_progress"),
+        "in_progress_change": _under_way(after) - _under_way(before),
+    }
+    if (after and _kind(record) in _COUNTED) or any(moved.values()):
+        day = days[*scope, at.date()]
+        day.update(moved)
+        if after:
+            day[_kind(record).replace("completed", "completion_events")] += 1
+    for document, change in ((before, -1), (after, 1)):
+        if document and (done := _done(document)):
+            days[*scope, done.date()]["completed"] += change
 
 
 def _done(document: TaskDocument) -> datetime | None:
@@ -194,7 +231,7 @@ def _is(document: TaskDocument | None, *statuses: str) -> int:
     return int(document is not None and not document.task.deleted and document.task.status in statuses)
 
 
-def _hot(client: redis.Redis, prefix: str, records: Sequence[TaskRecord], documents: Documents) -> Iterable[str]:
+def _hot(client: redis.Redis, prefix: str, records: Sequence[Record], documents: Documents) -> Iterable[str]:
     checkpoint = client.get(f"{prefix}checkpoint")
     if checkpoint is None:
         yield "Redis does not hold the read model"

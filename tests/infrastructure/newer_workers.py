@@ -2,6 +2,6 @@
 
 from projections.task.list import TaskList
 
-TaskList.layout = 2
+TaskList.layout = TaskList.layout + 1
 
 from workers.main import *  # noqa: E402, F403

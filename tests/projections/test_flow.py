@@ -17,6 +17,7 @@ from domain.task.events import (
     TaskCreated,
     TaskDeleted,
     TaskEvent,
+    TaskMoved,
     TaskRenamed,
     TaskReopened,
     TaskRestored,
@@ -24,13 +25,14 @@ from domain.task.events import (
     TaskStopped,
 )
 from projections.engine.projector import Projector
-from projections.flow import DAYS_MAX, FlowDay, FlowMetrics, Percentiles, flow_metrics, span
+from projections.flow import DAYS_MAX, FlowDay, FlowMetrics, FlowQuery, Percentiles, flow_metrics, span
 from projections.task.document import TaskRecord
 from tests.log_world import ELSEWHERE, HOME, World, number
 
 MONDAY = date(2024, 1, 1)
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 TASK = number(1)
+HERE, THERE = number(901), number(902)
 
 
 def happened(world: World, task: int, event: TaskEvent, days: float) -> None:
@@ -38,9 +40,11 @@ def happened(world: World, task: int, event: TaskEvent, days: float) -> None:
     world.record(number(task), event, at=NOON + timedelta(days=days))
 
 
-def metrics(world: World, first: date = MONDAY, days: int = 10) -> FlowMetrics:
+def metrics(world: World, first: date = MONDAY, days: int = 10, project: UUID | None = None) -> FlowMetrics:
     world.project()
-    return world.ask(lambda connection: flow_metrics(connection, HOME, first, first + timedelta(days=days - 1), MONDAY))
+    last = first + timedelta(days=days - 1)
+    query = FlowQuery(workspace_id=HOME, project=project, first_day=first, last_day=last)
+    return world.ask(lambda connection: flow_metrics(connection, query, MONDAY))
 
 
 def day(found: FlowMetrics, number_: int) -> FlowDay:
@@ -174,12 +178,12 @@ def test_the_span_is_told_and_so_is_that_of_the_whole_workspace(world: World) ->
     happened(world, 1, TaskStarted(), 8)
     world.record(number(2), TaskCreated("B"), workspace=ELSEWHERE, at=NOON - timedelta(days=99))
     world.project()
-    found = world.ask(lambda connection: flow_metrics(connection, HOME, None, None, MONDAY))
+    found = world.ask(lambda connection: flow_metrics(connection, FlowQuery(workspace_id=HOME), MONDAY))
     third, eighth = MONDAY + timedelta(3), MONDAY + timedelta(8)
     assert (found.first_day, found.last_day, found.earliest_day, found.latest_day) == (third, eighth, third, eighth)
     part = metrics(world, MONDAY + timedelta(4), 2)
     assert (part.first_day, part.earliest_day, part.latest_day) == (MONDAY + timedelta(4), third, eighth)
-    nothing = world.ask(lambda connection: flow_metrics(connection, number(77), None, None, MONDAY))
+    nothing = world.ask(lambda connection: flow_metrics(connection, FlowQuery(workspace_id=number(77)), MONDAY))
     assert (nothing.first_day, nothing.last_day, nothing.earliest_day, nothing.latest_day) == (MONDAY, MONDAY, None, None)
 
 
@@ -201,6 +205,15 @@ MOST = timedelta(days=DAYS_MAX - 1)
 )
 def test_what_is_left_open_of_a_span_is_bounded(first: date | None, last: date | None, expected: tuple[date, date]) -> None:
     assert span(first, last, LONG_AGO, NOW) == expected
+
+
+def test_a_task_that_is_moved_takes_its_completion_with_it_and_leaves_its_events(world: World) -> None:
+    world.record(TASK, TaskCreated("A", project_id=HERE), TaskStarted(), TaskCompleted(), TaskMoved(HERE, THERE), at=NOON)
+    here, there, whole = metrics(world, project=HERE), metrics(world, project=THERE), metrics(world)
+    for found, created, completed, events in ((here, 1, 0, 1), (there, 0, 1, 0), (whole, 1, 1, 1)):
+        first = day(found, 0)
+        assert (first.created, first.completed, first.completion_events) == (created, completed, events)
+        assert (found.lead_time.count, first.open) == (completed, 0)
 
 
 def test_another_workspaces_flow_is_not_counted(world: World) -> None:
@@ -246,6 +259,8 @@ KINDS: tuple[TaskEvent, ...] = (
     TaskDeleted(),
     TaskRestored(),
     TaskRenamed("Another title"),
+    TaskMoved(None, HERE),
+    TaskMoved(None, THERE),
 )
 Steps = list[tuple[int, int, float | None]]
 STEPS = st.lists(
@@ -279,11 +294,16 @@ def test_any_history_is_measured_as_a_second_computation_does(
     while projector.advance(batch):
         pass
     own = [record for record in world.records() if record.workspace_id == workspace]
+    for project in (None, HERE, THERE):
+        _hold_against_definitions(world, own, workspace, project)
+
+
+def _hold_against_definitions(world: World, own: list[TaskRecord], workspace: UUID, project: UUID | None) -> None:
     today = datetime.now(UTC).date()
     for first, last in ((MONDAY - timedelta(days=4), MONDAY + timedelta(days=14)), (MONDAY, today + timedelta(days=1))):
-        asked = partial(flow_metrics, workspace_id=workspace, first_day=first, last_day=last, today=today)
-        found = world.ask(asked)
-        expected = _computed(own, first, last)
+        query = FlowQuery(workspace_id=workspace, project=project, first_day=first, last_day=last)
+        found = world.ask(partial(flow_metrics, query=query, today=today))
+        expected = _computed(own, first, last, project)
         assert {d.day: (d.completed, d.completion_events, d.open, d.in_progress) for d in found.days} == expected.days
         assert (found.lead_time.count, found.cycle_time.count) == (len(expected.leads), len(expected.cycles))
         assert sum(d.completed for d in found.days) == found.lead_time.count
@@ -301,21 +321,25 @@ class _Expected(NamedTuple):
     cycles: list[float]
 
 
-def _computed(records: list[TaskRecord], first: date, last: date) -> _Expected:
+def _computed(records: list[TaskRecord], first: date, last: date, project: UUID | None) -> _Expected:
     """By the definitions alone: each day's end is looked at by itself, from every task's events up to then."""
     lives: dict[UUID, list[tuple[datetime, str]]] = {}
+    places: dict[UUID, list[UUID | None]] = {}
     for record in records:
-        life = lives.setdefault(record.stream_id, [])
+        life, place = lives.setdefault(record.stream_id, []), places.setdefault(record.stream_id, [])
         at = min(record.effective_at or record.recorded_at, record.recorded_at)
         life.append((max(at, life[-1][0]) if life else at, type(record.event).__name__))
+        event = record.event
+        place.append(event.to_project if isinstance(event, TaskMoved) else place[-1] if place else None)
     all_days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     days = {day: [0, 0, 0, 0] for day in all_days}
     leads, cycles = [], []
-    for life in lives.values():
-        for at, kind in life:
-            if kind == "TaskCompleted" and at.date() in days:
+    for task, life in lives.items():
+        inside = [project in (None, place) for place in places[task]]
+        for (at, kind), is_inside in zip(life, inside, strict=True):
+            if kind == "TaskCompleted" and at.date() in days and is_inside:
                 days[at.date()][1] += 1
-        if (done := _stands_completed(life)) and done.date() in days:
+        if (done := _stands_completed(life)) and done.date() in days and inside[-1]:
             days[done.date()][0] += 1
             leads.append((done - life[0][0]).total_seconds())
             starts = [at for at, kind in life if kind == "TaskStarted"]
@@ -323,8 +347,9 @@ def _computed(records: list[TaskRecord], first: date, last: date) -> _Expected:
                 cycles.append((done - starts[0]).total_seconds())
         for day in all_days:
             kinds = [kind for at, kind in life if at.date() <= day]
-            days[day][2] += _open(kinds)
-            days[day][3] += _open(kinds) and _begun(kinds)
+            if kinds and inside[len(kinds) - 1]:
+                days[day][2] += _open(kinds)
+                days[day][3] += _open(kinds) and _begun(kinds)
     return _Expected({day: (a, b, c, d) for day, (a, b, c, d) in days.items()}, leads, cycles)
 
 

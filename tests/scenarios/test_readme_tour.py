@@ -82,7 +82,7 @@ def walk(system: tuple[Dev, Path]) -> Callable[[], str]:
 
 SHOWN = (
     "HTTP/1.1 201 Created",
-    '"version":1,"hash":"',
+    '"version":1,"number":1,"hash":"',
     '"version":3,"hash":"',
     "completed",
     '"reason": "approved by the board"',
@@ -91,7 +91,7 @@ SHOWN = (
     "2025-09-13T14:12:00Z task.stopped | Back to the queue | workshop",
     "2025-09-17T06:16:00Z task.completed | Finished | workshop",
     "lead_time 27 p50 2.6 days p85 4.6 days p95 6.9 days",
-    "every event up to position 165 is as it was appended",
+    "every event up to position 166 is as it was appended",
 )
 
 
@@ -105,4 +105,4 @@ def test_the_tour_gives_what_the_readme_shows_and_can_be_taken_again(walk: Calla
     again = walk()
     assert "HTTP/1.1 201 Created" in again
     assert "lead_time 28 " in again
-    assert "every event up to position 168 is as it was appended" in again
+    assert "every event up to position 169 is as it was appended" in again

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from projections import ALL
 from tests.api.task_routes import VERBS, routes
 from tests.api_world import ROOT, World, problem
 
@@ -365,4 +366,4 @@ def test_whatever_was_accepted_every_read_model_can_store(world: World) -> None:
         # The reader rests for a moment after it found Redis without its read model.
         time.sleep(0.05)
     models = state["read_models"]
-    assert [(model["parked"], model["held"], model["behind"]) for model in models] == [(0, None, 0)] * 5
+    assert [(model["parked"], model["held"], model["behind"]) for model in models] == [(0, None, 0)] * len(ALL)

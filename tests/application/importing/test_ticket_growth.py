@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from application.importing.history import Chunk, ImportedStream, TicketHistory
+from application.importing.history import Chunk, ImportedStream
 from application.importing.ids import ImportSource
 from application.importing.mapping_file import read_mapping
 from application.importing.people import People
@@ -18,14 +18,14 @@ from application.importing.rows import RowReader
 from application.log import Append
 from domain.task.events import TaskActivityLogged, TaskEvent
 from domain.task.rules import evolve
-from tests.importing import MAPPING, OWNER, SECRET, WORKSPACE
+from tests.importing import MAPPING, OWNER, PROJECT, SECRET, WORKSPACE, decider
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HEADER = ("Ticket", "Step", "Who", "When", "Title", "Severity", "Area")
 MAPPED = read_mapping(
     MAPPING.replace('"Ticket {Ticket}"', '"{Title}"').replace("ticket:{Ticket}", "area:{Area}").encode()
 )  # fmt: skip
-SOURCE = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"f")
+SOURCE = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"f", PROJECT)
 PEOPLE = People(OWNER)
 Rows = Sequence[tuple[str, ...]]
 
@@ -51,7 +51,7 @@ class _Log:
 
     def take(self, rows: Rows) -> Chunk:
         accepted, _ = RowReader(MAPPED, HEADER, NOW).rows(enumerate(rows, 2))
-        history = TicketHistory(SOURCE, PEOPLE, MAPPED, accepted)
+        history = decider(SOURCE, PEOPLE, MAPPED, accepted)
         streams: dict[str, ImportedStream] = {}
         steps: dict[str, list[RecordedStep]] = defaultdict(list)
         case_of = {history.task_id(row.case): row.case for row in accepted}

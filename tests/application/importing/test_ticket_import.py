@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
-from application.importing.history import Chunk, TicketHistory
+from application.importing.history import Chunk
 from application.importing.ids import ImportSource
 from application.importing.mapping_file import read_mapping
 from application.importing.people import People
@@ -30,10 +31,10 @@ from domain.task.events import (
     TaskStopped,
     TaskUnassigned,
 )
-from tests.importing import HEADER, MAPPING, OWNER, SECRET, WORKSPACE, made_up_history, row
+from tests.importing import HEADER, MAPPING, OWNER, PROJECT, SECRET, WORKSPACE, decider, made_up_history, row
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-SOURCE = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"f")
+SOURCE = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"f", PROJECT)
 PEOPLE = People(OWNER)
 ANN = PEOPLE.id_of("Ann")
 
@@ -45,11 +46,12 @@ def _read(*rows: Sequence[str], mapping: str = MAPPING) -> tuple[list[TicketRow]
 def _decided(*rows: Sequence[str], mapping: str = MAPPING, source: ImportSource = SOURCE) -> Chunk:
     accepted, rejected = _read(*rows, mapping=mapping)
     assert not rejected
-    return TicketHistory(source, PEOPLE, read_mapping(mapping.encode()), accepted).decide_chunk(0, accepted)
+    return decider(source, PEOPLE, read_mapping(mapping.encode()), accepted).decide_chunk(0, accepted)
 
 
 def _events(append: Append) -> list[TaskEvent]:
-    return [new.event for new in append.events]
+    """Without the project that the import adds."""
+    return [replace(new.event, project_id=None) if isinstance(new.event, TaskCreated) else new.event for new in append.events]
 
 
 def test_the_first_row_creates_the_task_and_then_does_what_it_says() -> None:
@@ -122,7 +124,7 @@ def test_where_the_first_row_is_refused_the_next_one_creates_the_task() -> None:
     bad[4] = "x" * 256
     mapping = read_mapping(long.encode())
     accepted, _ = RowReader(mapping, header, NOW).rows(enumerate([bad, good], 2))
-    chunk = TicketHistory(SOURCE, PEOPLE, mapping, accepted).decide_chunk(0, accepted)
+    chunk = decider(SOURCE, PEOPLE, mapping, accepted).decide_chunk(0, accepted)
     assert [(each.line, each.reason) for each in chunk.rejected] == [(2, "The title may have 255 characters.")]
     assert [type(event) for event in _events(chunk.appends[0])] == [TaskCreated, TaskCancelled]
 
@@ -197,9 +199,9 @@ def test_every_accepted_row_counts_once_under_its_activity() -> None:
 
 def test_ids_follow_from_what_is_imported_and_into_where() -> None:
     rows = [row("7", "Open", "2020-01-01"), row("7", "Close", "2020-01-02")]
-    elsewhere = ImportSource(UUID(int=5), OWNER, SECRET, "sample", b"f")
-    other_file = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"g")
-    other_secret = ImportSource(WORKSPACE, OWNER, b"another", "sample", b"f")
+    elsewhere = ImportSource(UUID(int=5), OWNER, SECRET, "sample", b"f", PROJECT)
+    other_file = ImportSource(WORKSPACE, OWNER, SECRET, "sample", b"g", PROJECT)
+    other_secret = ImportSource(WORKSPACE, OWNER, b"another", "sample", b"f", PROJECT)
     first, again = _decided(*rows), _decided(*rows)
     assert first == again
     assert len({append.command_id for append in first.appends}) == 2
@@ -234,7 +236,7 @@ def _valued(*rows: Sequence[str]) -> Chunk:
     mapping = read_mapping(VALUED.encode())
     accepted, rejected = RowReader(mapping, VALUED_HEADER, NOW).rows(enumerate(rows, 2))
     assert not rejected
-    return TicketHistory(SOURCE, PEOPLE, mapping, accepted).decide_chunk(0, accepted)
+    return decider(SOURCE, PEOPLE, mapping, accepted).decide_chunk(0, accepted)
 
 
 def test_a_column_that_changes_becomes_its_event_whatever_the_step_is() -> None:

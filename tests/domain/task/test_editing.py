@@ -112,10 +112,10 @@ class TestAssignTask:
         history.when(AssignTask(ANA)).then_rejected("assignees_full", RuleViolated, "assignee")
 
     def test_assignees_keep_the_order_of_assignment(self) -> None:
-        assert folded([CREATED, TaskAssigned(BEN), TaskAssigned(ANA)]) == Task("Ship it", assignees=(BEN, ANA))
+        assert folded([CREATED, TaskAssigned(BEN), TaskAssigned(ANA)]) == Task(title="Ship it", assignees=(BEN, ANA))
 
     def test_a_history_that_assigns_twice_still_makes_one_assignee(self) -> None:
-        assert folded([CREATED, TaskAssigned(ANA), TaskAssigned(ANA)]) == Task("Ship it", assignees=(ANA,))
+        assert folded([CREATED, TaskAssigned(ANA), TaskAssigned(ANA)]) == Task(title="Ship it", assignees=(ANA,))
 
 
 class TestReassignTask:
@@ -165,10 +165,10 @@ class TestAddLabel:
         history.when(AddLabel("paint")).then_rejected("labels_full", RuleViolated, "label")
 
     def test_labels_keep_the_order_of_addition(self) -> None:
-        assert folded([CREATED, TaskLabelAdded("b"), TaskLabelAdded("a")]) == Task("Ship it", labels=("b", "a"))
+        assert folded([CREATED, TaskLabelAdded("b"), TaskLabelAdded("a")]) == Task(title="Ship it", labels=("b", "a"))
 
     def test_a_history_that_adds_twice_still_makes_one_label(self) -> None:
-        assert folded([CREATED, TaskLabelAdded("a"), TaskLabelAdded("a")]) == Task("Ship it", labels=("a",))
+        assert folded([CREATED, TaskLabelAdded("a"), TaskLabelAdded("a")]) == Task(title="Ship it", labels=("a",))
 
 
 class TestRemoveLabel:

@@ -1,6 +1,7 @@
 """What is left of a task whose events were erased: that they happened, and nothing of what they said."""
 
 from typing import get_args
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -48,6 +49,13 @@ def test_what_happened_stays_and_what_was_said_is_gone(history: list[TaskEvent])
     assert left == Task(status=whole.status, deleted=whole.deleted)
 
 
+def test_the_project_in_which_it_was_numbered_stays() -> None:
+    here, there = UUID(int=1), UUID(int=2)
+    moved = [Erased("task.created", here), Erased("task.moved", there), Erased("task.renamed")]
+    assert folded([*moved[:1]]) == Task(project_id=here)
+    assert folded([*moved]) == Task(project_id=there)
+
+
 def test_an_erased_title_is_not_the_one_before_it() -> None:
     assert folded([TaskCreated("before"), TaskStarted(), erased(TaskRenamed("secret"))]).title == ""
     assert folded([erased(TaskCreated("secret")), TaskRenamed("after")]).title == "after"
@@ -58,4 +66,4 @@ def test_an_event_that_was_not_erased_says_what_it_said() -> None:
 
 
 def test_a_type_that_nobody_knows_changes_nothing() -> None:
-    assert folded([TaskCreated("A"), Erased("task.teleported")]) == Task("A")
+    assert folded([TaskCreated("A"), Erased("task.teleported")]) == Task(title="A")

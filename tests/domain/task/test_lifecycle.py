@@ -14,6 +14,7 @@ from domain.task.commands import (
     DeleteTask,
     DescribeTask,
     LogActivity,
+    MoveTask,
     ReassignTask,
     RemoveLabel,
     RenameTask,
@@ -64,6 +65,7 @@ ALL_BUT_CREATE: tuple[TaskCommand, ...] = (
     CancelTask(),
     DeleteTask(),
     RestoreTask(),
+    MoveTask(ANA),
     LogActivity("looked at it"),
 )
 

@@ -24,6 +24,7 @@ from domain.task.events import (
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
+    TaskMoved,
     TaskPrioritySet,
     TaskRenamed,
     TaskReopened,
@@ -41,9 +42,9 @@ PERSON = "0195a000-0000-7000-8000-0000000000aa"
 STORED: list[tuple[TaskEvent, str]] = [
     (TaskCreated("a"), '{"type":"task.created","title":"a"}'),
     (
-        TaskCreated("a", "b", "low", NOON, (ANA,), ("c",), reason="d"),
+        TaskCreated("a", "b", "low", NOON, (ANA,), ("c",), project_id=ANA, reason="d"),
         '{"type":"task.created","title":"a","description":"b","priority":"low","due_at":"2026-04-01T12:00:00Z",'
-        f'"assignees":["{PERSON}"],"labels":["c"],"reason":"d"}}',
+        f'"assignees":["{PERSON}"],"labels":["c"],"reason":"d","project_id":"{PERSON}"}}',
     ),
     (TaskRenamed("a"), '{"type":"task.renamed","title":"a"}'),
     (TaskDescribed("a"), '{"type":"task.described","description":"a"}'),
@@ -65,6 +66,11 @@ STORED: list[tuple[TaskEvent, str]] = [
     (TaskCancelled(), '{"type":"task.cancelled"}'),
     (TaskDeleted(), '{"type":"task.deleted"}'),
     (TaskRestored(), '{"type":"task.restored"}'),
+    (
+        TaskMoved(UUID(int=1), UUID(int=2)),
+        '{"type":"task.moved","from_project":"00000000-0000-0000-0000-000000000001",'
+        '"to_project":"00000000-0000-0000-0000-000000000002"}',
+    ),
     (TaskActivityLogged("a"), '{"type":"task.activity_logged","activity":"a"}'),
 ]
 

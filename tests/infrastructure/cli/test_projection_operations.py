@@ -7,7 +7,8 @@ import msgspec
 import psycopg
 import pytest
 
-from domain.task.events import TaskCompleted, TaskCreated, TaskRenamed, TaskReopened, TaskStarted
+from domain.project.events import ProjectEvent
+from domain.task.events import TaskCompleted, TaskCreated, TaskEvent, TaskRenamed, TaskReopened, TaskStarted
 from infrastructure.cli.projection_operations import LogStatus, parked, rebuild_one, status
 from infrastructure.read_models.hot_store import write_arguments
 from infrastructure.read_models.projecting import PROJECTORS, LogProjecting
@@ -172,12 +173,14 @@ def from_scratch(world: World) -> tuple[dict[str, list[str]], dict[bytes, object
 def test_parked_events_are_listed_with_the_reason(
     world: World, settings: Settings, broken: dict[str, list[int]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    expected = [record.position for record in world.records() if record.stream_id.int % 10 == 7]
-    assert len(expected) > 5
-    assert broken == dict.fromkeys(PARKING, expected) | {"feed": []}
+    failing = [record for record in world.records() if record.stream_id.int % 10 == 7]
+    of_projects = [record.position for record in failing if isinstance(record.event, ProjectEvent)]
+    expected = [record.position for record in failing if record.position not in of_projects]
+    assert len(expected) > 5 < len(of_projects)
+    assert broken == dict.fromkeys(PARKING, expected) | {"project_list": of_projects, "feed": []}
     assert parked(settings, replay=False) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(expected) * len(PARKING)
+    assert len(lines) == sum(map(len, broken.values()))
     told = [line for line in lines if line.startswith("flow\t")]
     assert any("ValueError, in broken_apply" in line for line in told)
     assert not any("a bug of this release" in line for line in told)
@@ -234,7 +237,9 @@ def test_a_replay_and_a_projector_at_the_same_time_apply_each_event_once(
     world: World, settings: Settings, projecting: LogProjecting, broken: dict[str, list[int]]
 ) -> None:
     """The projector moves on between the replays of two streams."""
-    streams = {record.stream_id for record in world.records() if record.stream_id.int % 10 == 7}
+    streams = {
+        record.stream_id for record in world.records() if record.stream_id.int % 10 == 7 and isinstance(record.event, TaskEvent)
+    }
     assert len(streams) > 1
     for stream in sorted(streams):
         world.record(stream, TaskRenamed("Meanwhile"))

@@ -115,7 +115,7 @@ async def test_an_address_that_was_deleted_may_be_registered_again_as_somebody_e
 async def test_a_created_user_signs_in_and_is_listed(database_url: str) -> None:
     async with open_world(database_url) as world:
         administration = UserAdministration(database_url, "main")
-        user_id = administration.create(EMAIL, PASSWORD, "Ada")
+        user_id = administration.create(EMAIL, PASSWORD, "Ada").user_id
         assert (await world.log_in()).principal.principal_id == user_id
         assert [(user.email, user.display_name, user.live_sessions) for user in administration.users()] == [(EMAIL, "Ada", 1)]
         with pytest.raises(RuleViolated):

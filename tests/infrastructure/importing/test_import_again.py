@@ -135,7 +135,7 @@ def test_a_mapping_that_keeps_more_of_a_row_adds_nothing_to_what_is_there(log_ur
 
 def test_what_people_changed_meanwhile_stays(log_url: str, tmp_path: Path) -> None:
     _import(log_url, tmp_path, *MARCH)
-    (task_id,) = log_rows(log_url, "SELECT originator_id FROM events WHERE notification_id = 1")[0]
+    (task_id,) = log_rows(log_url, "SELECT originator_id FROM events WHERE notification_id = 2")[0]
     with connect_sync(log_url, "log_main") as other:
         rename(other, task_id, "renamed by hand")
     grown = _import(log_url, tmp_path, *MARCH, _row("1", "Close", 5))

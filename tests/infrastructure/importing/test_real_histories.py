@@ -29,7 +29,7 @@ from infrastructure.servers.postgres import connect, log_schema
 from projections import DOCUMENTS
 from projections.engine.changes import ChangeReader
 from projections.engine.projector import Projector
-from projections.flow import Flow, FlowMetrics, flow_metrics
+from projections.flow import Flow, FlowMetrics, FlowQuery, flow_metrics
 from tests.importing import EMAIL, WORKSPACE, add_owner, log_rows
 
 FOLDER = Path(os.environ.get("TASKMASTER_HISTORIES", Path(__file__).parents[3] / "../shared/data"))
@@ -256,6 +256,10 @@ def _flow(database_url: str, workspace_id: UUID) -> FlowMetrics:
     async def ask() -> FlowMetrics:
         reader: psycopg.AsyncConnection[tuple[object, ...]] = await connect(database_url, log_schema("main"))
         async with reader:
-            return await flow_metrics(reader, workspace_id, date(2005, 1, 1), date(2015, 1, 1), date(2015, 1, 1))
+            return await flow_metrics(
+                reader,
+                FlowQuery(workspace_id=workspace_id, first_day=date(2005, 1, 1), last_day=date(2015, 1, 1)),
+                date(2015, 1, 1),
+            )
 
     return asyncio.run(ask())

@@ -25,8 +25,9 @@ from projections import DOCUMENTS
 from projections.engine.changes import ChangeReader
 from projections.engine.projector import Projector
 from projections.tables.bounds import Room
+from projections.tables.moments import AsOf
 from projections.task.list import TaskList
-from projections.task.list_as_of import AsOf, count_tasks_as_of
+from projections.task.list_as_of import count_tasks
 from projections.task.list_query import TaskQuery
 from tests.importing import WORKSPACE, log_rows
 from tests.infrastructure.importing.test_real_histories import FOLDER, PRESENT, RealHistory, imported
@@ -129,7 +130,7 @@ if PRESENT:
         asked(database_url, compare)
 
     async def same_counts(connection: Connection, told: dict[str, Ticket], as_of: AsOf) -> None:
-        counts, _ = await count_tasks_as_of(connection, WORKSPACE, as_of)
+        counts, _ = await count_tasks(connection, WORKSPACE, as_of)
         found = Counter({"open": counts.pop("open", 0) + counts.pop("in_progress", 0)}) + Counter(counts)
         assert found == Counter(ticket.state for ticket in told.values()), as_of
 

@@ -19,11 +19,11 @@ from domain.task.rules import Task
 from infrastructure.embedded.services import LocalServices
 from infrastructure.log.event_store import PostgresEventStore
 from infrastructure.log.stream_memory import StreamMemory, size_of
-from infrastructure.log.time_travel import ANY_VERSION, Moment, task_as_of
+from infrastructure.log.time_travel import ANY_VERSION, Moment, document_as_of
 from infrastructure.servers.postgres import connect, models_schema
 from projections.engine.changes import Change
 from projections.task.document import TaskDocument, TaskRecord, fold
-from projections.task.snapshots import EVERY, TaskSnapshots
+from projections.task.snapshots import EVERY, TASK_DOCUMENTS, TaskSnapshots
 from tests.domain.samples import people
 from tests.faults.proxy import PostgresProxy
 from tests.infrastructure.log_under_test import (
@@ -71,7 +71,7 @@ async def past(
     instant: datetime | None = None,
 ) -> TaskDocument | None:
     """The task at a moment, as its own workspace sees it."""
-    found = await store.as_of(WORKSPACE, task, Moment(version, position, instant))
+    found = await store.as_of(TASK_DOCUMENTS, WORKSPACE, task, Moment(version, position, instant))
     assert found is not None
     return found.document
 
@@ -101,10 +101,10 @@ async def snapshot(store: PostgresEventStore, log: psycopg.Connection[Any], task
 class TestDocument:
     async def test_without_bounds_it_is_the_present(self, store: PostgresEventStore) -> None:
         task = await a_long_history(store)
-        assert await store.document(task) == folded(await store.events_of(task))
+        assert await store.document(TASK_DOCUMENTS, task) == folded(await store.events_of(task))
 
     async def test_an_unknown_stream_is_none(self, store: PostgresEventStore) -> None:
-        assert await store.document(streams(1)[0]) is None
+        assert await store.document(TASK_DOCUMENTS, streams(1)[0]) is None
 
     async def test_up_to_a_version(self, store: PostgresEventStore) -> None:
         task = await a_long_history(store)
@@ -168,7 +168,7 @@ class TestSnapshots:
         marked = msgspec.json.decode(kept[1][1], type=TaskDocument)
         marked = msgspec.structs.replace(marked, task=msgspec.structs.replace(marked.task, description="marked"))
         log.execute("UPDATE task_snapshots SET document = %s WHERE version = 200", (msgspec.json.encode(marked),))
-        present, before = await store.document(task), await past(store, task, version=199)
+        present, before = await store.document(TASK_DOCUMENTS, task), await past(store, task, version=199)
         assert present is not None
         assert before is not None
         assert (present.version, present.task.description) == (230, "marked")
@@ -179,7 +179,7 @@ class TestSnapshots:
     ) -> None:
         task = await a_long_history(store)
         log.execute(f"DROP SCHEMA {models_schema('main')} CASCADE")
-        assert await store.document(task) == folded(await store.events_of(task))
+        assert await store.document(TASK_DOCUMENTS, task) == folded(await store.events_of(task))
 
     async def test_they_change_nothing_where_a_history_jumps_back_in_time(
         self, store: PostgresEventStore, log: psycopg.Connection[Any]
@@ -201,8 +201,8 @@ class TestSnapshots:
         task, unknown = await a_long_history(store), uuid4()
         await snapshot(store, log, task)
         for moment in (Moment(), Moment(1), Moment(position=1), Moment(instant=THEN)):
-            assert await store.as_of(uuid4(), task, moment) is None
-            assert await store.as_of(WORKSPACE, unknown, moment) is None
+            assert await store.as_of(TASK_DOCUMENTS, uuid4(), task, moment) is None
+            assert await store.as_of(TASK_DOCUMENTS, WORKSPACE, unknown, moment) is None
 
     async def test_any_moment_is_found_among_events_that_jump_in_time(
         self, store: PostgresEventStore, log: psycopg.Connection[Any]
@@ -238,7 +238,7 @@ class TestSnapshots:
         log.execute("ANALYZE")
         for moment in (Moment(position=3), Moment(instant=THEN + DAY * 2), Moment(3)):
             async with await connect(database_url, "log_main") as connection, connection.transaction():
-                found = await task_as_of(connection, WORKSPACE, task, moment)
+                found = await document_as_of(connection, TASK_DOCUMENTS, WORKSPACE, task, moment)
                 cursor = await connection.execute(
                     "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables "
                     "WHERE relname IN ('events', 'task_snapshots') AND schemaname = current_schema()"
@@ -270,7 +270,7 @@ class TestReading:
         services.kill_postgres()
         try:
             with pytest.raises(LogUnavailable):
-                await store.document(task)
+                await store.document(TASK_DOCUMENTS, task)
             with pytest.raises(LogUnavailable):
                 await store.head()
         finally:

@@ -23,7 +23,7 @@ from tests.log_world import LOG, World, number
 def newer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Within it, this process is of a release whose task list has another layout."""
     with monkeypatch.context() as release:
-        release.setattr(TaskList, "layout", 2)
+        release.setattr(TaskList, "layout", TaskList.layout + 1)
         yield
 
 

@@ -12,14 +12,17 @@ import pytest
 
 from domain.task.aggregate import TASK
 from domain.task.values import Status
-from infrastructure.log.time_travel import Moment, task_as_of
+from infrastructure.log.time_travel import Moment, document_as_of
 from infrastructure.read_models.past_reads import find_as_of
 from infrastructure.servers.postgres import connect
 from projections.feed.feed import ANY_VERSION, history_of
 from projections.tables.bounds import Room
-from projections.task.list import Page, count_tasks, find_tasks, get_task
-from projections.task.list_as_of import AsOf, count_tasks_as_of
-from projections.task.list_query import ListCursor, Sort, TaskQuery
+from projections.tables.moments import AsOf
+from projections.tables.pages import ListCursor, Page
+from projections.task.list import find_tasks, get_task
+from projections.task.list_as_of import count_tasks
+from projections.task.list_query import Sort, TaskQuery
+from projections.task.snapshots import TASK_DOCUMENTS
 from projections.task.views import detail_json
 from tests.generated_history import EPOCH, LABELS, PRIORITIES, WORKSPACES, append_history
 from tests.log_world import ANA, BEN, SCHEMA, World, number
@@ -75,7 +78,7 @@ async def answers(connection: Connection, reads: list[Read], as_of: AsOf | None)
         if as_of is None:
             found.append((await count_tasks(connection, workspace))[0])
         else:
-            found.append((await count_tasks_as_of(connection, workspace, as_of))[0])
+            found.append((await count_tasks(connection, workspace, as_of))[0])
     # Which tasks follows from what was asked, so that it is the same ones whenever.
     for task in random.Random(repr(reads)).sample(range(1, TASKS), 2):
         found += await one_task(connection, number(task), as_of)
@@ -89,7 +92,7 @@ async def one_task(connection: Connection, task: UUID, as_of: AsOf | None) -> li
         stored, _ = await get_task(connection, workspace, task)
         shown = stored[1] if stored else None
     else:
-        past = await task_as_of(connection, workspace, task, Moment(position=as_of.position))
+        past = await document_as_of(connection, TASK_DOCUMENTS, workspace, task, Moment(position=as_of.position))
         document = past.document if past else None
         shown, until = (detail_json(document), document.version) if document else (None, 0)
     history = await history_of(connection, workspace, (TASK.name, task), 0, Room(1000, 10**7), until)

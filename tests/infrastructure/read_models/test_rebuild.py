@@ -18,7 +18,7 @@ from infrastructure.read_models.task_reads import Wait
 from infrastructure.servers.postgres import conninfo, models_schema
 from projections import ALL, HOT, TABLES
 from projections.engine.port import Hold
-from projections.flow import FlowMetrics, flow_metrics
+from projections.flow import FlowMetrics, FlowQuery, flow_metrics
 from projections.tables.bounds import Room
 from projections.task.list_query import TaskQuery
 from tests.generated_history import append_history
@@ -125,7 +125,7 @@ async def _read_until(world: World, build: Callable[[], None]) -> None:
             grows("history", len(history.items), history.position)
             async with reading.reads.connection() as connection:
                 today = datetime.now(UTC).date()
-                metrics = await flow_metrics(connection, HOME, today, today, today)
+                metrics = await flow_metrics(connection, FlowQuery(workspace_id=HOME, first_day=today, last_day=today), today)
                 grows("flow", metrics.days[0].created, metrics.position)
                 assert metrics.days[0].created >= 30
             task, _ = await reading.reads.task(HOME, number(2001), Wait())
@@ -168,7 +168,7 @@ def test_a_read_of_several_queries_sees_one_state_while_its_tables_are_switched(
         async with await InterruptedReader.connect(conninfo(world.database_url, SCHEMA), autocommit=True) as connection:
             connection.interrupt = interrupt
             today = datetime.now(UTC).date()
-            return await flow_metrics(connection, HOME, today, today, today)
+            return await flow_metrics(connection, FlowQuery(workspace_id=HOME, first_day=today, last_day=today), today)
 
     metrics = asyncio.run(read())
     thread.join()

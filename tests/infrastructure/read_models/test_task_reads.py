@@ -19,7 +19,7 @@ from infrastructure.read_models.rebuild import rebuild
 from infrastructure.read_models.task_reads import NotYetApplied, Wait
 from infrastructure.servers.redis_client import applied_channel
 from projections import HOT
-from projections.flow import flow_metrics
+from projections.flow import FlowQuery, flow_metrics
 from projections.tables.bounds import Room
 from projections.task.hot import HotPage
 from projections.task.list_query import TaskQuery
@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyn
 
 NOW = Wait()
 TODAY = datetime.now(UTC).date()
+FLOW_OF_TODAY = FlowQuery(workspace_id=HOME, first_day=TODAY, last_day=TODAY)
 PATIENT = 20.0
 
 
@@ -220,7 +221,13 @@ async def test_lists_and_histories_wait_for_their_own_read_models(filled: World,
             asyncio.create_task(reading.reads.find(HOME, TaskQuery(q="changed"), None, Room(10), wait)),
             asyncio.create_task(reading.reads.history(HOME, number(3), 0, Room(10), wait)),
             asyncio.create_task(reading.reads.changes(HOME, Place(25), Room(10), wait)),
-            asyncio.create_task(reading.reads.read("flow", lambda c: flow_metrics(c, HOME, TODAY, TODAY, TODAY), wait)),
+            asyncio.create_task(
+                reading.reads.read(
+                    "flow",
+                    lambda c: flow_metrics(c, FLOW_OF_TODAY, TODAY),
+                    wait,
+                )
+            ),
         ]
         await asyncio.wait(waiting, timeout=0.1)
         assert not any(each.done() for each in waiting)

@@ -21,7 +21,7 @@ from projections import HOT, TABLES
 from projections.flow import flow_metrics
 from projections.tables.bounds import Room
 from projections.task.list_query import TaskQuery
-from tests.infrastructure.read_models.test_task_reads import TODAY
+from tests.infrastructure.read_models.test_task_reads import FLOW_OF_TODAY, TODAY
 from tests.infrastructure.reading_world import Reading, open_reading
 from tests.log_world import HOME, LOG, World, number
 
@@ -52,7 +52,7 @@ def asks(reading: Reading, wait: Wait) -> dict[str, Callable[[], Any]]:
         "list": lambda: reads.find(HOME, TaskQuery(), None, Room(10), wait),
         "history": lambda: reads.history(HOME, number(3), 0, Room(10), wait),
         "changes": lambda: reads.changes(HOME, Place(0), Room(10), wait),
-        "flow": lambda: reads.read("flow", lambda c: flow_metrics(c, HOME, TODAY, TODAY, TODAY), wait),
+        "flow": lambda: reads.read("flow", lambda c: flow_metrics(c, FLOW_OF_TODAY, TODAY), wait),
     }
 
 

@@ -1,26 +1,30 @@
 """ChangeReader: every change with the task before and after it, however it is read."""
 
+from typing import Any
+
 import psycopg
 import pytest
 
 import projections.engine.changes
 from domain.task.events import TaskCreated, TaskRenamed
+from infrastructure.log.codec import owner
 from infrastructure.log.source import PostgresLogSource
 from projections import DOCUMENTS
 from projections.engine.changes import Change, ChangeReader, Entry, ForeignEvent
-from projections.task.document import TaskChange, TaskDocument, TaskRecord, fold
+from projections.task.document import TaskRecord
 from tests.generated_history import append_history
 from tests.log_world import World, number
 
 
-def plainly(world: World) -> list[TaskChange]:
-    """All changes by the plain fold, without any reader."""
-    documents: dict[object, TaskDocument] = {}
+def plainly(world: World) -> list[Change[Any]]:
+    """All changes by the plain folds, without any reader."""
+    documents: dict[object, Any] = {}
     changes = []
     for record in world.records():
+        aggregate = owner(record.event).name
         before = documents.get(record.stream_id)
-        documents[record.stream_id] = fold(before, record)
-        changes.append(Change(record, before, documents[record.stream_id], "task"))
+        documents[record.stream_id] = DOCUMENTS[aggregate].fold(before, record)
+        changes.append(Change(record, before, documents[record.stream_id], aggregate))
     return changes
 
 

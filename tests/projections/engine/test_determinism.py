@@ -30,6 +30,7 @@ def test_a_history_replayed_in_any_batches_and_processes_is_the_same(world: Worl
     head = append_history(world, seed=2026, commands=COMMANDS)
     expected = replayed(world, 500)
     assert len(world.table_dump()["feed"]) == head > COMMANDS
+    assert world.table_dump()["project_list_past"]
     assert world.table_dump()["task_snapshots"]
     workspaces = {row[0] for row in world.connection.execute("SELECT DISTINCT workspace_id FROM task_list").fetchall()}
     assert workspaces == set(WORKSPACES)
@@ -59,6 +60,7 @@ def test_rebuilt_is_the_same_as_live(world: World) -> None:
         "UPDATE task_list SET summary = '' WHERE task_id = (SELECT min(task_id::text)::uuid FROM task_list)",
         "UPDATE flow_daily SET open_change = open_change + 1",
         "DELETE FROM feed WHERE position = 3",
+        "UPDATE project_list SET version = version + 1",
     ],
 )
 def test_the_digest_notices_a_single_difference(world: World, statement: str) -> None:

@@ -18,6 +18,7 @@ from domain.task.events import (
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
+    TaskMoved,
     TaskPrioritySet,
     TaskRenamed,
     TaskReopened,
@@ -36,6 +37,7 @@ LONG_AGO = datetime(2011, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 DUE = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DUE_TEXT = "2026-05-01T12:00:00Z"
 TASK = number(1)
+PROJECT, OTHER = number(901), number(902)
 
 # Every event in an order in which each of them changes something, with the fields before and after as JSON.
 STORY: tuple[tuple[TaskEvent, dict[str, tuple[Any, Any]]], ...] = (
@@ -68,6 +70,8 @@ STORY: tuple[tuple[TaskEvent, dict[str, tuple[Any, Any]]], ...] = (
     (TaskCancelled(), {"status": ("open", "cancelled")}),
     (TaskDeleted(), {"deleted": (False, True)}),
     (TaskRestored(), {"deleted": (True, False)}),
+    (TaskMoved(None, PROJECT), {"project_id": (None, str(PROJECT))}),
+    (TaskMoved(PROJECT, OTHER), {"project_id": (str(PROJECT), str(OTHER))}),
     (TaskActivityLogged("W_Nabellen offerte"), {}),
 )
 
@@ -91,7 +95,7 @@ def test_every_event_type_tells_the_fields_it_changed(world: World) -> None:
 
 
 def test_a_zero_that_a_new_task_has_is_told() -> None:
-    told = field_changes(None, Task("A", priority=0))  # type: ignore[arg-type]  # no field of a task is a number yet
+    told = field_changes(None, Task(title="A", priority=0))  # type: ignore[arg-type]  # no field of a task is a number yet
     assert [(change.field, change.before, change.after) for change in told] == [
         ("title", None, "A"),
         ("status", None, "open"),

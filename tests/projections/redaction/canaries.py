@@ -60,9 +60,9 @@ def rebuilt(world: World) -> Content:
     return content(world)
 
 
-def streams(world: World) -> list[UUID]:
-    """All tasks, the one with most events first."""
+def streams(world: World, kind: str = "task") -> list[UUID]:
+    """All tasks or projects, the one with most events first."""
     rows = world.connection.execute(
-        "SELECT originator_id FROM events WHERE topic LIKE 'task.%' GROUP BY 1 ORDER BY count(*) DESC, 1"
+        "SELECT originator_id FROM events WHERE starts_with(topic, %s) GROUP BY 1 ORDER BY count(*) DESC, 1", (f"{kind}.",)
     )
     return [row[0] for row in rows.fetchall()]

@@ -8,16 +8,17 @@ import msgspec
 import psycopg
 
 from infrastructure.log.erasing import erase_payloads
-from infrastructure.log.time_travel import Moment, task_as_of
+from infrastructure.log.time_travel import Moment, document_as_of
 from infrastructure.read_models.diff_reads import Side, differences
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.servers.postgres import connect
 from projections.feed.entries import HistoryEntry
 from projections.feed.feed import changes_after, changes_with_tasks, history_of
 from projections.tables.bounds import Room
+from projections.tables.moments import AsOf
 from projections.task.document import fold
-from projections.task.list_as_of import AsOf
 from projections.task.list_query import TaskQuery
+from projections.task.snapshots import TASK_DOCUMENTS
 from tests.generated_history import WORKSPACES, append_history
 from tests.infrastructure.read_models.test_lists_as_of import Read, a_query, answers
 from tests.log_world import SCHEMA, World
@@ -69,9 +70,14 @@ def test_histories_and_single_tasks_are_those_of_what_is_left(world: World, proj
                 for item in (await history_of(connection, workspace, ("task", task), 0, ALL)).items
             ]
             assert [(entry.version, entry.erased, entry.reason) for entry in found] == [(r.version, True, None) for r in own]
-            assert {change.field for entry in found for change in entry.changes} <= {"status", "deleted", "priority"}
+            assert {change.field for entry in found for change in entry.changes} <= {
+                "status",
+                "deleted",
+                "priority",
+                "project_id",
+            }
             for record in own:
-                past = await task_as_of(connection, workspace, task, Moment(position=record.position))
+                past = await document_as_of(connection, TASK_DOCUMENTS, workspace, task, Moment(position=record.position))
                 assert past is not None
                 assert past.document == reduce(fold, own[: record.version], None)
 

@@ -15,7 +15,8 @@ from domain.task.events import (
 from infrastructure.read_models.hot_keys import hot_keys
 from projections.tables.bounds import Room
 from projections.task.hot import PAGE_SIZE, READ_PAGE, HotPage, read_checkpoint, read_page, read_task
-from projections.task.list import count_tasks, find_tasks
+from projections.task.list import find_tasks
+from projections.task.list_as_of import count_tasks
 from projections.task.list_query import TaskQuery
 from projections.task.views import TaskSummary, detail_json, summary_json
 from tests.log_world import ELSEWHERE, HOME, LOG, World, number

@@ -22,9 +22,11 @@ from domain.task.events import (
 )
 from domain.task.values import Priority
 from projections.tables.bounds import Room
+from projections.tables.pages import ListCursor, Page
 from projections.task.facets import PRIORITY_RANK
-from projections.task.list import Page, count_tasks, find_tasks, get_task
-from projections.task.list_query import ListCursor, Sort, TaskQuery
+from projections.task.list import find_tasks, get_task
+from projections.task.list_as_of import count_tasks
+from projections.task.list_query import Sort, TaskQuery
 from projections.task.views import TaskSummary, detail_json
 from tests.log_world import ANA, BEN, ELSEWHERE, HOME, World, number
 
