@@ -28,7 +28,7 @@ _LOOKED_AT: Final = 8
 # one would say of a boundary that nothing happened to it.
 OF_BOUNDARY: LiteralString = (
     "SELECT l.tag_scheme, t.position, e.topic, e.schema_version, e.state "
-    "FROM log l LEFT JOIN event_tags t ON t.tag = %s AND t.position > %s "
+    "FROM (SELECT tag_scheme FROM log LIMIT 1) l LEFT JOIN event_tags t ON t.tag = %s AND t.position > %s "
     "LEFT JOIN LATERAL (SELECT topic, schema_version, state FROM events WHERE notification_id = t.position LIMIT 1) e ON true "
     "ORDER BY t.position"
 )
