@@ -32,6 +32,8 @@ of the event loop is a millisecond or two."""
 
 REST: Final = 2.0
 MOST_REST_SECONDS: Final = 0.03
+MOST_REST_TOGETHER_SECONDS: Final = 0.25
+"""After commands that went together, where they are as many."""
 
 
 class Entry(msgspec.Struct, Generic[C], frozen=True):
@@ -173,7 +175,9 @@ class _Run(Generic[S, E, C]):
                         self._handler.asked(entry.command, entry.stream_id, self._context_of(number, entry), self._check)
                     )
                     numbers.append(number)
+        began = asyncio.get_running_loop().time()
         done = await CommandsTogether(self._handler, self._store).handle(asked, self._breathe)
+        await self._breathe(began, MOST_REST_TOGETHER_SECONDS)
         for place, outcome in done.items():
             number = numbers[place]
             if isinstance(outcome, Receipt):
@@ -187,9 +191,9 @@ class _Run(Generic[S, E, C]):
             self._outcomes[number] = await self._one(number, entry)
             await self._breathe(began)
 
-    async def _breathe(self, began: float) -> None:
+    async def _breathe(self, began: float, most: float = MOST_REST_SECONDS) -> None:
         if self._has_company(self._context.principal.workspace_id):
-            await asyncio.sleep(min(REST * (asyncio.get_running_loop().time() - began), MOST_REST_SECONDS))
+            await asyncio.sleep(min(REST * (asyncio.get_running_loop().time() - began), most))
         else:
             await asyncio.sleep(0)
 

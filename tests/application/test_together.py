@@ -165,14 +165,15 @@ class TestInOrder:
         answer = await carried_out(store, [(card, Move(card, "doing")) for card in cards])
         assert told(answer) == [*(str(n) for n in range(1, LIMIT + 1)), *["column_full"] * 3]
 
-    async def test_a_boundary_counts_what_commands_before_it_did_that_do_not_rest_on_it(
-        self, store: PostgresEventStore
+    async def test_a_boundary_counts_what_those_did_that_do_not_rest_on_it(
+        self, store: PostgresEventStore, sent: list[int]
     ) -> None:
         cards = [uuid4() for _ in range(LIMIT)]
         await carried_out(store, [(card, Move(card, "doing")) for card in cards])
         # Leaving a column rests on nothing.
         given = [(cards[0], Move(cards[0], "")), *((card, Move(card, "doing")) for card in (uuid4(), uuid4()))]
         assert told(await carried_out(store, given)) == [str(LIMIT + 1), str(LIMIT + 2), "column_full"]
+        assert sent == [LIMIT, 2]
 
     async def test_what_changes_nothing_leaves_no_event(self, store: PostgresEventStore, sent: list[int]) -> None:
         card = uuid4()
