@@ -10,8 +10,10 @@ from uuid import UUID
 
 import psycopg
 
+from domain import tags
 from domain.project.boundaries import key_tag
 from domain.tags import tag_id
+from infrastructure.log.tags import OtherTagScheme
 
 NOBODY: Final = UUID(int=0)
 """The stream that no name leads to: going on with it costs what an id costs that is nobody's."""
@@ -26,6 +28,12 @@ _TASK: LiteralString = (
     f"SELECT e.originator_id FROM event_numbers n JOIN events e ON e.notification_id = n.position "
     f"WHERE n.scope = ({PROJECT_OF_KEY}) AND n.number = %(number)s AND e.workspace_id = %(workspace)s"
 )
+
+# Under the tags of another release every key would lead nowhere.
+_WITH_SCHEME: LiteralString = (
+    "SELECT l.tag_scheme, f.originator_id FROM (SELECT tag_scheme FROM log LIMIT 1) l LEFT JOIN ({}) f ON true"
+)
+_LOOK_UP: Final = {False: _WITH_SCHEME.format(PROJECT_OF_KEY), True: _WITH_SCHEME.format(_TASK)}
 
 Name = tuple[UUID, str, int]
 """A workspace, a key, and a number in its project; 0 for the project itself."""
@@ -49,15 +57,16 @@ class Addresses:
         return found
 
     async def look_up(self, connection: psycopg.AsyncConnection[Any], name: Name) -> UUID:
-        """What the name leads to in the log; NOBODY where it leads nowhere."""
+        """What the name leads to in the log; NOBODY where it leads nowhere. Raises OtherTagScheme."""
         workspace_id, key, number = name
         places = {"tag": tag_id(key_tag(workspace_id, key)), "workspace": workspace_id, "number": number}
         cursor = connection.cursor(binary=True)
-        await cursor.execute(_TASK if number else PROJECT_OF_KEY, places, prepare=True)
-        row = await cursor.fetchone()
-        if row is None:
+        await cursor.execute(_LOOK_UP[number > 0], places, prepare=True)
+        scheme, found = await cursor.fetchone() or (tags.TAG_SCHEME, None)
+        if scheme != tags.TAG_SCHEME:
+            raise OtherTagScheme
+        if not isinstance(found, UUID):
             return NOBODY
-        found: UUID = row[0]
         self._found[name] = found
         if len(self._found) > MOST_REMEMBERED:
             self._found.popitem(last=False)

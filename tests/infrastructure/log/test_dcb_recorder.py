@@ -24,7 +24,9 @@ from application.log import Condition, ConditionViolated, NewEvent
 from domain.task.events import TaskCreated
 from infrastructure.log import dcb_recorder
 from infrastructure.log.dcb_recorder import LogDCBRecorder
+from infrastructure.log.retagging import retag
 from infrastructure.log.verify import verify_log
+from tests.infrastructure.log.another_scheme import take_next_scheme
 from tests.infrastructure.log.tagged_by_label import _tagged_by_label  # noqa: F401 - a fixture
 from tests.infrastructure.log_under_test import SCHEMA, an_append, append, created, log_connection, stored
 
@@ -111,6 +113,17 @@ class TestItsEventsInTheLog:
             log.execute("UPDATE events SET state = NULL, salt = NULL WHERE notification_id = 1")
         found = recorder.read(DCBQuery([DCBQueryItem(tags=["a"])]))
         assert ([each.position for each in found], found.head) == ([2], 2)
+        assert verify_log(database_url, "main").is_clean
+
+    def test_their_tags_stay_when_those_of_the_log_are_derived_anew(
+        self, recorder: LogDCBRecorder, database_url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recorder.append([an_event("a"), an_event("b")])
+        take_next_scheme(monkeypatch.setattr)
+        retag(database_url, "main")
+        assert [each.position for each in recorder.read(DCBQuery([DCBQueryItem(tags=["b"])]))] == [2]
+        with pytest.raises(IntegrityError):
+            recorder.append([an_event("c")], unless("a"))
         assert verify_log(database_url, "main").is_clean
 
     def test_a_long_log_is_read_page_by_page_and_whole(self, recorder: LogDCBRecorder, monkeypatch: pytest.MonkeyPatch) -> None:

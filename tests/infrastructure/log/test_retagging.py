@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -314,6 +314,15 @@ class TestTheReleaseBefore:
 
         with pytest.raises(OtherTagScheme):
             asyncio.run(read())
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_it_follows_no_address(self, filled: World, number: int) -> None:
+        async def follow() -> UUID:
+            async with open_store(filled.database_url) as store:
+                return await store.addressed(uuid4(), "TASK", number)
+
+        with pytest.raises(OtherTagScheme):
+            asyncio.run(follow())
 
     def test_it_says_that_it_cannot_compare_the_tags(self, filled: World) -> None:
         found = verify_log(filled.database_url, "main")
