@@ -46,7 +46,7 @@ def the_batch(mine: list[UUID]) -> dict[str, Any]:
     return {"commands": [*commands, {"command": {"command": "create", "title": "without an id"}}]}
 
 
-@pytest.mark.parametrize("point", ["append.in_flight:3", "append.after_commit:3"])
+@pytest.mark.parametrize("point", ["append.in_flight:2", "append.after_commit:2"])
 def test_a_batch_that_is_killed_again_and_again_is_completed_once(database_url: str, redis_url: str, point: str) -> None:
     settings = Settings(database_url=database_url, redis_url=redis_url, secret_key=SECRET)
     body, kills = the_batch([uuid4() for _ in range(TASKS)]), 0
@@ -75,7 +75,10 @@ def test_a_batch_that_is_killed_again_and_again_is_completed_once(database_url: 
     assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
     with log_connection(database_url) as log:
         row = log.execute("SELECT count(*), count(DISTINCT originator_id), max(notification_id) FROM events").fetchone()
-        assert row == (2 * TASKS + 1, TASKS + 1, 2 * TASKS + 1)
+        # Before them the workspace's first project.
+        assert row == (2 * TASKS + 2, TASKS + 2, 2 * TASKS + 2)
         receipts = [result["receipt"] for result in first.json()["results"] if "receipt" in result]
-        stored = log.execute("SELECT originator_id::text, originator_version, notification_id FROM events").fetchall()
+        stored = log.execute(
+            "SELECT originator_id::text, originator_version, notification_id FROM events WHERE notification_id > 1"
+        ).fetchall()
         assert sorted(stored) == sorted((r["stream_id"], r["version"], r["position"]) for r in receipts)
