@@ -1,4 +1,4 @@
-"""One process of sixteen writers in one workspace's projects: python -m tests.application.racing_projects URL SEED COMMANDS [unconditional]
+"""Sixteen writers of projects: python -m tests.application.racing_projects DATABASE_URL SEED COMMANDS [unconditional]
 
 Prints how many commands were carried out by each writer, as JSON. Without conditions the same decisions are made, on what this
 process remembers, and nothing proves them.

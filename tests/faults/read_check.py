@@ -11,7 +11,7 @@ import psycopg
 from infrastructure.settings import Settings
 from projections.task.document import TaskRecord, fold
 from tests.faults.load import Client, Seen
-from tests.faults.view_check import Documents, counted, full, line, plain, read_log
+from tests.faults.view_check import Documents, counted, full, line, of_tasks, plain, read_log
 
 PAGE = 20
 STATUSES = ("open", "in_progress", "completed", "cancelled", "deleted")
@@ -23,7 +23,7 @@ def read_violations(settings: Settings, clients: Sequence[Client]) -> list[str]:
         connection.execute("SET timezone = 'UTC'")
         records = read_log(connection)
     events: dict[UUID, list[TaskRecord]] = defaultdict(list)
-    for record in records:
+    for record in of_tasks(records):
         events[record.workspace_id].append(record)
     return [
         violation

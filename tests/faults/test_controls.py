@@ -75,7 +75,7 @@ MISDEEDS = {
     "a command that is there twice": (
         "INSERT INTO events SELECT (jsonb_populate_record(e, jsonb_build_object('originator_id', gen_random_uuid(), "
         "'command_id', gen_random_uuid(), 'notification_id', (SELECT max(notification_id) + 1 FROM events)))).* "
-        "FROM events e WHERE notification_id = 1",
+        "FROM events e WHERE notification_id = (SELECT min(notification_id) FROM events WHERE topic = 'task.created')",
         "doubled",
     ),
     "versions out of order": (
@@ -87,11 +87,14 @@ MISDEEDS = {
         "UPDATE task_list SET detail = convert_to(replace(convert_from(detail, 'UTF8'), 'c0', 'x0'), 'UTF8')",
         "detail",
     ),
-    "a row too few": ("DELETE FROM task_list WHERE created_position = 1", "missing"),
+    "a row too few": (
+        "DELETE FROM task_list WHERE created_position = (SELECT min(created_position) FROM task_list)",
+        "missing",
+    ),
     "a day counted twice": ("UPDATE flow_daily SET created = created + 1", "flow_daily"),
     "a history entry too few": ("DELETE FROM feed WHERE position = 4", "feed"),
     "a completion too many": (
-        "INSERT INTO flow_completions SELECT gen_random_uuid(), workspace_id, now(), 1 FROM task_list LIMIT 1",
+        "INSERT INTO flow_completions SELECT gen_random_uuid(), workspace_id, project_id, now(), 1 FROM task_list LIMIT 1",
         "flow",
     ),
     "a parked event": ("INSERT INTO parked SELECT 'flow', 1, task_id, 1, 'x' FROM task_list LIMIT 1", "parked"),

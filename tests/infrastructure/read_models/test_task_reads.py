@@ -219,7 +219,7 @@ async def test_lists_and_histories_wait_for_their_own_read_models(filled: World,
         wait = Wait(position, PATIENT)
         waiting = [
             asyncio.create_task(reading.reads.find(HOME, TaskQuery(q="changed"), None, Room(10), wait)),
-            asyncio.create_task(reading.reads.history(HOME, number(3), 0, Room(10), wait)),
+            asyncio.create_task(reading.reads.history(HOME, ("task", number(3)), 0, Room(10), wait)),
             asyncio.create_task(reading.reads.changes(HOME, Place(25), Room(10), wait)),
             asyncio.create_task(
                 reading.reads.read(
@@ -262,7 +262,7 @@ async def test_a_lost_announcement_costs_only_a_look(filled: World) -> None:
         position = filled.record(number(3), TaskRenamed("Changed"))
         wait = Wait(position, PATIENT)
         hot = asyncio.create_task(reading.reads.task(HOME, number(3), wait))
-        table = asyncio.create_task(reading.reads.history(HOME, number(3), 0, Room(10), wait))
+        table = asyncio.create_task(reading.reads.history(HOME, ("task", number(3)), 0, Room(10), wait))
         await asyncio.wait([hot, table], timeout=0.1)
         assert not hot.done()
         assert not table.done()

@@ -50,7 +50,7 @@ def asks(reading: Reading, wait: Wait) -> dict[str, Callable[[], Any]]:
     reads = reading.reads
     return {
         "list": lambda: reads.find(HOME, TaskQuery(), None, Room(10), wait),
-        "history": lambda: reads.history(HOME, number(3), 0, Room(10), wait),
+        "history": lambda: reads.history(HOME, ("task", number(3)), 0, Room(10), wait),
         "changes": lambda: reads.changes(HOME, Place(0), Room(10), wait),
         "flow": lambda: reads.read("flow", lambda c: flow_metrics(c, FLOW_OF_TODAY, TODAY), wait),
     }
