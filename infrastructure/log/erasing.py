@@ -5,8 +5,8 @@ the last event that was erased, so whoever derives something from events comes b
 position every read model redacts these streams. Payloads that were set to NULL by hand are redacted once this is called for
 their streams.
 
-What this does not reach: dead rows until PostgreSQL's VACUUM, its write-ahead log until it is recycled, backups, and what
-processes remember of a stream until its next event.
+What this does not reach: dead rows until PostgreSQL's VACUUM, its write-ahead log until it is recycled, and backups. API
+processes forget what they remember of streams at their next look at the log.
 """
 
 from collections.abc import Sequence

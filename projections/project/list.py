@@ -49,7 +49,9 @@ _UPSERT: Final = (
 _PAST: Final = (
     "INSERT INTO project_list_past (workspace_id, project_id, created_position, from_position, to_position, node, from_at, "
     "to_at, moment_node, key, archived, deleted) SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], "
-    "%b::bigint[], %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::text[], %b::boolean[], %b::boolean[])"
+    "%b::bigint[], %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::text[], %b::boolean[], %b::boolean[]) "
+    # As with tasks: what was erased meanwhile is folded from what is left, and written again when it is redacted.
+    "ON CONFLICT DO NOTHING"
 )
 
 

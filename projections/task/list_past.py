@@ -41,7 +41,9 @@ def _insert(table: str, columns: Sequence[tuple[str, str]]) -> bytes:
     return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})".encode()
 
 
-_PAST: Final = _insert("task_list_past", _COLUMNS)
+# A task whose payloads were erased meanwhile is folded from what is left: until it is redacted, and all of this is written
+# again, a range may begin where one stands that was written before.
+_PAST: Final = _insert("task_list_past", _COLUMNS) + b" ON CONFLICT DO NOTHING"
 _OF_SPAN: Final = (
     ("created_position", "bigint"),
     ("from_position", "bigint"),

@@ -17,7 +17,7 @@ Content = dict[str, Any]
 
 def canary(world: World, number: int = 1) -> UUID:
     """A task that says the word in each of its texts, longer than a span of snapshots."""
-    task = UUID(int=0x0195A000_0000_7000_8000_00000000CA00 + number)
+    task = canary_id(number)
     world.record(
         task,
         TaskCreated(f"{CANARY} title", f"{CANARY} text", labels=(f"{CANARY}-a",), reason=f"{CANARY} why"),
@@ -26,6 +26,11 @@ def canary(world: World, number: int = 1) -> UUID:
         TaskCompleted(reason=f"{CANARY} done"),
     )
     return task
+
+
+def canary_id(number: int) -> UUID:
+    """Which task that is."""
+    return UUID(int=0x0195A000_0000_7000_8000_00000000CA00 + number)
 
 
 def told(world: World) -> str:

@@ -1,10 +1,13 @@
 """Whoever is at work when payloads are erased comes by it: projectors ahead of others and behind, a rebuild, other layouts."""
 
+import random
+import threading
 from typing import Any
 
 import pytest
 
-from domain.task.events import TaskCreated, TaskLabelAdded, TaskRenamed
+from domain.project.events import ProjectArchived, ProjectCreated, ProjectKeyChanged
+from domain.task.events import TaskCreated, TaskLabelAdded, TaskPrioritySet, TaskRenamed, TaskStarted
 from infrastructure.log.erasing import erase_payloads
 from infrastructure.log.source import PostgresLogSource
 from infrastructure.read_models.layouts import build_layouts
@@ -16,11 +19,12 @@ from projections import ALL, DOCUMENTS, HOT, TABLES
 from projections.engine.changes import Change, ChangeReader
 from projections.task.hot import write_arguments
 from projections.task.list import TaskList
+from tests.generated_history import append_history
 from tests.infrastructure.read_models.test_layouts import dump, newer, sweep
 from tests.infrastructure.read_models.test_verify_read_models import findings
 from tests.log_world import LOG, SCHEMA, World, number
 from tests.projections.engine.test_waiting import checkpoint_of
-from tests.projections.redaction.canaries import CANARY, canary, content, rebuilt, told
+from tests.projections.redaction.canaries import CANARY, canary, canary_id, content, rebuilt, streams, told
 
 
 @pytest.mark.parametrize("ahead", PROJECTORS)
@@ -41,6 +45,72 @@ def test_a_projector_that_is_ahead_of_the_others_takes_nothing_erased_from_what_
     if ahead == "hot":
         assert CANARY not in repr(world.hot_dump())
     projecting.sweep()
+    assert CANARY not in told(world)
+    assert content(world) == rebuilt(world)
+
+
+STORIES: dict[str, tuple[tuple[Any, ...], Any]] = {
+    "task": ((TaskCreated(CANARY), TaskPrioritySet("high")), TaskStarted()),
+    "project": ((ProjectCreated("ONE", CANARY), ProjectKeyChanged("ONE", "TWO")), ProjectArchived()),
+}
+
+
+@pytest.mark.parametrize("kind", STORIES)
+@pytest.mark.parametrize("replayed", [False, True])
+def test_what_was_not_yet_applied_of_an_erased_stream_goes_with_what_was(
+    world: World, projecting: LogProjecting, monkeypatch: pytest.MonkeyPatch, kind: str, replayed: bool
+) -> None:
+    """From what is left a range of the past may begin where another one was written before, also out of what was set aside."""
+    applied, pending = STORIES[kind]
+    (model,) = (each for each in TABLES if each.name == f"{kind}_list")
+    world.record(number(1), *applied)
+    projecting.sweep()
+    world.record(number(1), pending)
+    if replayed:
+        with monkeypatch.context() as release:
+            release.setattr(type(model), "apply", _broken)
+            projecting.sweep()
+        assert world.parked(model.name) == [3]
+    erase_payloads(world.connection, SCHEMA, [number(1)])
+    if replayed:
+        replay_stream(world.connection, model, number(1))
+    projecting.sweep()
+    assert [world.parked(name) for name in ALL] == [[]] * len(ALL)
+    assert CANARY not in told(world)
+    assert content(world) == rebuilt(world)
+
+
+def _broken(*_: Any) -> None:
+    raise ValueError("a bug")
+
+
+def test_two_workers_at_work_while_streams_are_erased_leave_nothing_and_lose_nothing(world: World) -> None:
+    chance = random.Random(8)
+    append_history(world, seed=70, commands=300)
+    workers = [LogProjecting(world.database_url, world.redis_url, LOG) for _ in range(2)]
+    workers[0].sweep()
+    ended = threading.Event()
+
+    def work(worker: LogProjecting, projector: str) -> None:
+        while not ended.is_set():
+            worker.run(projector)
+
+    threads = [threading.Thread(target=work, args=(worker, name)) for worker in workers for name in PROJECTORS]
+    for thread in threads:
+        thread.start()
+    try:
+        for turn in range(8):
+            canary(world, turn)
+            erase_payloads(world.connection, SCHEMA, chance.sample(streams(world), 6))
+            append_history(world, seed=71 + turn, commands=20, first_task=1000 * (turn + 1))
+        erase_payloads(world.connection, SCHEMA, [canary_id(turn) for turn in range(8)])
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    for worker in workers:
+        worker.sweep()
+        worker.close()
     assert CANARY not in told(world)
     assert content(world) == rebuilt(world)
 
