@@ -41,6 +41,8 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
     - `creates`: the commands that begin a stream. `missing` and `exists` make the refusals of a stream that is not there and
       of one that is: always in the same words, so that nobody learns from them whose it is.
     - `touched` by kind of event, and `command_fields`: the fields that it changes or means to change; `fields` are all of them.
+    - `personal`: by kind of event the fields in which people wrote, which can be erased; nothing is derived from them.
+      `structural`: its events' fields of text in which nobody did. A field of text that is neither fails a test.
     - `state_size`: what a state takes in memory beyond its fixed parts, in bytes, about.
     - `schema_versions`: of the payloads written now, for the kinds of event whose payload is not of version 1 any more.
     - `rules(state, command, stream_id, workspace_id)`: what the decision requires of boundaries, asked once `decide` has given
@@ -60,6 +62,8 @@ class Aggregate(msgspec.Struct, Generic[S, E, C], frozen=True, kw_only=True):
     touched: Mapping[type[E], frozenset[str]]
     command_fields: Callable[[C], frozenset[str]]
     state_size: Callable[[S], int]
+    personal: Mapping[type[E], tuple[str, ...]] = {}
+    structural: frozenset[str] = frozenset()
     schema_versions: Mapping[type[E], int] = {}
     rules: Callable[[S | None, C, UUID, UUID], tuple[Rule[Any], ...]] = no_rules
     scope: Callable[[E], UUID | None] = no_number

@@ -5,7 +5,7 @@ from typing import Final, get_args
 
 from domain.aggregate import Aggregate
 from domain.project.commands import CreateProject, ProjectCommand, command_fields
-from domain.project.events import PROJECT_FIELDS, TOUCHED, ProjectEvent
+from domain.project.events import PERSONAL_FIELDS, PROJECT_FIELDS, STRUCTURAL_TEXT, TOUCHED, ProjectEvent
 from domain.project.refusals import no_such_project, project_exists
 from domain.project.rules import Project, decide, evolve, rules
 
@@ -27,6 +27,8 @@ PROJECT: Final[Aggregate[Project, ProjectEvent, ProjectCommand]] = Aggregate(
     fields=PROJECT_FIELDS,
     touched=TOUCHED,
     command_fields=command_fields,
+    personal=PERSONAL_FIELDS,
+    structural=STRUCTURAL_TEXT,
     state_size=state_size,
     rules=rules,
 )

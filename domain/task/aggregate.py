@@ -9,7 +9,15 @@ from msgspec.structs import replace
 from domain.aggregate import Aggregate
 from domain.project.values import first_project_of
 from domain.task.commands import CreateTask, TaskCommand, command_fields
-from domain.task.events import TASK_FIELDS, TOUCHED, TaskCreated, TaskEvent, TaskMoved
+from domain.task.events import (
+    PERSONAL_FIELDS,
+    STRUCTURAL_TEXT,
+    TASK_FIELDS,
+    TOUCHED,
+    TaskCreated,
+    TaskEvent,
+    TaskMoved,
+)
 from domain.task.refusals import no_such_task, task_exists
 from domain.task.rules import Task, decide, evolve, rules
 
@@ -49,6 +57,8 @@ TASK: Final[Aggregate[Task, TaskEvent, TaskCommand]] = Aggregate(
     fields=TASK_FIELDS,
     touched=TOUCHED,
     command_fields=command_fields,
+    personal=PERSONAL_FIELDS,
+    structural=STRUCTURAL_TEXT,
     state_size=state_size,
     rules=rules,
     scope=scope,

@@ -1,8 +1,8 @@
 """Payloads to stored bytes and back.
 
 This is the one place where payloads meet storage: what `encode` returns is hashed and stored as it is, and nothing else
-writes payloads. Encrypting `PERSONAL_FIELDS` per subject belongs here, before the bytes exist, so that destroying a
-subject's key erases the text while every hash stays valid.
+writes payloads. Encrypting what an aggregate calls `personal` per subject belongs here, before the bytes exist, so that
+destroying a subject's key erases the text while every hash stays valid.
 """
 
 from collections.abc import Sequence

@@ -7,6 +7,8 @@ from uuid import UUID
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from domain.project import commands as project_commands
+from domain.project import events as project_events
 from domain.task import commands, events
 from domain.task.values import Priority
 
@@ -125,6 +127,45 @@ COMMANDS: st.SearchStrategy[commands.TaskCommand] = st.one_of(
             commands.CancelTask,
             commands.DeleteTask,
             commands.RestoreTask,
+        )
+    ),
+)
+
+STORED_KEYS = st.sampled_from(["WEB", "APP", "T1"])
+SENT_KEYS = STORED_KEYS | st.sampled_from(["", "w", "web", "1A", "ABCDEFGHIJK"])
+
+PROJECT_EVENTS: st.SearchStrategy[project_events.ProjectEvent] = st.one_of(
+    st.builds(project_events.ProjectCreated, STORED_KEYS, STORED_TEXT, STORED_TEXT, reason=WHY),
+    st.builds(project_events.ProjectRenamed, STORED_TEXT, reason=WHY),
+    st.builds(project_events.ProjectDescribed, STORED_TEXT, reason=WHY),
+    st.builds(project_events.ProjectKeyChanged, STORED_KEYS, STORED_KEYS, reason=WHY),
+    *(
+        st.builds(bare, reason=WHY)
+        for bare in (
+            project_events.ProjectArchived,
+            project_events.ProjectUnarchived,
+            project_events.ProjectDeleted,
+            project_events.ProjectRestored,
+        )
+    ),
+)
+
+PROJECT_COMMANDS: st.SearchStrategy[project_commands.ProjectCommand] = st.one_of(
+    st.builds(project_commands.CreateProject, SENT_KEYS, SENT_TEXT, SENT_TEXT, reason=WHY),
+    st.builds(
+        project_commands.ChangeProject,
+        st.just(UNSET) | SENT_KEYS,
+        st.just(UNSET) | SENT_TEXT,
+        st.just(UNSET) | SENT_TEXT,
+        reason=WHY,
+    ),
+    *(
+        st.builds(bare, reason=WHY)
+        for bare in (
+            project_commands.ArchiveProject,
+            project_commands.UnarchiveProject,
+            project_commands.DeleteProject,
+            project_commands.RestoreProject,
         )
     ),
 )

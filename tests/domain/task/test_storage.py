@@ -1,6 +1,6 @@
 """The stored form of every event, literally: whatever fails here would make recorded histories unreadable."""
 
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import get_args
 from uuid import UUID
 
 import msgspec
@@ -8,10 +8,7 @@ import pytest
 
 from domain.task.commands import ChangeTask, LogActivity, StartTask, command_fields
 from domain.task.events import (
-    PERSONAL_FIELDS,
-    STRUCTURAL_TEXT,
     TASK_FIELDS,
-    TOUCHED,
     TaskActivityLogged,
     TaskAssigned,
     TaskCancelled,
@@ -34,7 +31,6 @@ from domain.task.events import (
     TaskUnassigned,
     touched_fields,
 )
-from domain.task.rules import Task
 from tests.domain.samples import ANA, NOON
 
 PERSON = "0195a000-0000-7000-8000-0000000000aa"
@@ -87,32 +83,6 @@ def test_what_was_stored_is_read_back(event: TaskEvent, stored: str) -> None:
 
 def test_every_event_has_a_stored_form_here() -> None:
     assert {type(event) for event, _ in STORED} == set(get_args(TaskEvent))
-
-
-def holds_free_text(kind: object) -> bool:
-    """Whether a `str` stands anywhere in a type; a choice of given words is none."""
-    return kind is str or (get_origin(kind) is not Literal and any(map(holds_free_text, get_args(kind))))
-
-
-@pytest.mark.parametrize("event", get_args(TaskEvent), ids=lambda event: event.__name__)
-def test_every_free_text_is_declared_personal_or_structural_and_nothing_else_is(event: type[TaskEvent]) -> None:
-    texts = {field for field, kind in get_type_hints(event).items() if holds_free_text(kind)}
-    personal = set(PERSONAL_FIELDS[event])
-    assert personal | (STRUCTURAL_TEXT & set(event.__struct_fields__)) == texts
-    assert not personal & STRUCTURAL_TEXT
-
-
-def test_free_text_is_found_inside_other_types_and_a_choice_of_words_is_none() -> None:
-    assert all(map(holds_free_text, (str, str | None, dict[str, int], tuple[UUID | str, ...])))
-    assert not any(map(holds_free_text, (int, tuple[UUID, ...], Literal["low", "high"], Literal["low"] | None)))
-
-
-def test_the_task_fields_are_those_of_the_state() -> None:
-    assert set(Task.__struct_fields__) == TASK_FIELDS
-
-
-def test_every_event_says_which_fields_it_touches() -> None:
-    assert set(TOUCHED) == set(get_args(TaskEvent))
 
 
 def test_creating_touches_every_field() -> None:
