@@ -8,6 +8,6 @@ from projections.task import list_as_of
 @pytest.fixture
 def few_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that small lists are found in every way: by a look, by a deeper one, task by task, and by their columns."""
-    monkeypatch.setattr(list_as_of, "LOOK", 4)
-    monkeypatch.setattr(list_as_of, "DEEPER", 16)
-    monkeypatch.setattr(list_as_of, "FEW", 3)
+    monkeypatch.setattr(list_as_of, "LOOK", 2)
+    monkeypatch.setattr(list_as_of, "DEEPER", 6)
+    monkeypatch.setattr(list_as_of, "FEW", 1)
