@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from domain.task.aggregate import TASK
+from domain.task.events import TaskCreated
 from domain.task.values import Status
 from infrastructure.log.time_travel import Moment, document_as_of
 from infrastructure.read_models.past_reads import find_as_of
@@ -125,3 +126,21 @@ def test_a_list_as_of_any_position_is_the_list_of_a_log_that_ended_there(world: 
             return len(asked)
 
     assert asyncio.run(compare()) >= COMMANDS
+
+
+@pytest.mark.usefixtures("few_rows_are_looked_at")
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_what_fits_rarely_is_found_behind_what_is_looked_at(world: World, rows: int) -> None:
+    for task in range(1, 31):
+        labels = ("blue",) if task in {1, 2, 30} else ("red",)
+        world.record(number(task), TaskCreated(f"Task {task}", labels=labels), workspace=WORKSPACES[0])
+    world.project()
+    query = TaskQuery(label=("blue",))
+
+    async def both(connection: Connection) -> None:
+        read = (WORKSPACES[0], query, Room(rows, 10**6))
+        found = await pages(connection, read, AsOf(world.head()))
+        assert [len(page.items) for page in found] == {1: [1, 1, 1], 2: [2, 1], 100: [3]}[rows]
+        assert found == await pages(connection, read, None)
+
+    world.ask(both)

@@ -220,6 +220,21 @@ def test_differences_are_those_of_the_two_lists(filled: World, is_by_instant: bo
     assert told == {"entered", "left", "changed"}
 
 
+def test_each_single_event_tells_two_neighbouring_lists_apart(filled: World) -> None:
+    records = [record for record in filled.records() if isinstance(record.event, TaskEvent)]
+
+    async def compare(connection: Connection) -> None:
+        for record in random.Random(6).sample(records, 80):
+            moments = AsOf(record.position - 1), AsOf(record.position)
+            sides = (Side(TaskQuery(), moments[0]), Side(TaskQuery(), moments[1]))
+            page = await differences(connection, record.workspace_id, sides, 0, EVERYTHING)
+            before, now = (folded(records, moment) for moment in moments)
+            found = [msgspec.json.decode(item, type=TaskDifference) for item in page.items]
+            assert found == differing(before, now, record.workspace_id, (TaskQuery(), TaskQuery()))
+
+    ask(filled, compare)
+
+
 def differing(before: Documents, now: Documents, workspace: UUID, queries: tuple[TaskQuery, TaskQuery]) -> list[TaskDifference]:
     found = []
     for task in sorted(now.keys() | before.keys(), key=lambda task: (now.get(task) or before[task]).created_position):
