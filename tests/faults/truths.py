@@ -239,22 +239,15 @@ async def lose_keys(
 async def _built_again(
     trial: Trial, generation: int, kind: str, seconds: float, lost: tuple[Client, str] | None = None
 ) -> None:
-    """A lost task is found out by whoever asks for it, unless a change of it has written it anew."""
+    """A lost task is found out by whoever asks for it."""
     begun = time.monotonic()
     while await asyncio.to_thread(_generation, trial.settings) == generation:
         if time.monotonic() - begun > seconds:
             trial.verdict.violations.append(f"the read model was not built again after key {kind}")
             return
-        if lost and await asyncio.to_thread(_is_there, trial.settings, generation, *lost):
-            return
         if lost:
             await ask(lost[0], f"/api/v1/tasks/{lost[1]}")
         await asyncio.sleep(0.02)
-
-
-def _is_there(settings: Settings, generation: int, client: Client, task: str) -> bool:
-    with redis.Redis.from_url(settings.redis_url) as connection:
-        return bool(connection.exists(f"{hot_keys('main', generation).prefix}t:{client.workspace.hex}:{task.replace('-', '')}"))
 
 
 def _generation(settings: Settings) -> int:
