@@ -25,7 +25,7 @@ from api.openapi.viewer import docs_routes
 from api.project_commands import PROJECT_COMMAND_ROUTES
 from api.projects import get_one_project, list_projects
 from api.sessions import session_routes
-from api.task_commands import COMMAND_ROUTES, change_task, create_task, delete_task
+from api.task_commands import COMMAND_ROUTES
 from api.tasks import count_tasks, get_task, list_tasks
 from infrastructure.bootstrap import Resources, open_resources
 from infrastructure.processes.failpoints import arm
@@ -83,7 +83,7 @@ def describe() -> dict[str, Any]:
 
 
 def _documented_routes() -> list[Any]:
-    commands = [create_task, change_task, delete_task, *COMMAND_ROUTES, batch_tasks, *PROJECT_COMMAND_ROUTES]
+    commands = [*COMMAND_ROUTES, batch_tasks, *PROJECT_COMMAND_ROUTES]
     version_1 = Router(
         "/api/v1",
         route_handlers=[

@@ -1,25 +1,24 @@
 """Routes that change one project: one row a command."""
 
-from typing import Any, Final
+from typing import Final
 
-from litestar import delete, patch, post
-from litestar.handlers import HTTPRouteHandler
+from litestar import post
 from litestar.types import ASGIApp
 from uuid_utils.compat import uuid7
 
-from api.edge.answers import Answer, receipt_answer
+from api.edge.answers import receipt_answer
 from api.edge.body import read_body
 from api.edge.command_bodies import decode_command
 from api.edge.requests import AnyRequest, command_context, log_of, project_id_of, resources
+from api.openapi.command_routes import CommandRoutes
 from api.openapi.documentation import documented
-from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, IF_MATCH, KEY, PREFER_STRICT, PROJECT, RECEIPT_HEADERS
+from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, KEY, PROJECT, RECEIPT_HEADERS
 from application.receipts import ReceiptBody
 from domain.project.commands import (
     ArchiveProject,
     ChangeProject,
     CreateProject,
     DeleteProject,
-    ProjectCommand,
     RestoreProject,
     UnarchiveProject,
 )
@@ -30,7 +29,6 @@ REFUSALS: Final = COMMAND_ERRORS | {
     412: ["precondition_failed", "no_such_version"],
     422: ["text_empty", "text_too_long", "control_character", "key_invalid", "idempotency_key_reused"],
 }
-_WITHOUT_FIELDS: Final = frozenset({ArchiveProject, UnarchiveProject, DeleteProject, RestoreProject})
 
 
 @post(
@@ -58,83 +56,30 @@ async def create_project(request: AnyRequest) -> ASGIApp:
     return receipt_answer(receipt, "projects")
 
 
-async def _issue(request: AnyRequest, kind: type[ProjectCommand]) -> Answer:
-    optional = kind in _WITHOUT_FIELDS
-    body = await read_body(request, resources(request).settings.max_body_bytes, optional)
-    command = decode_command(b"{}" if optional and not body else body, kind)
-    context = command_context(request, body)
-    return receipt_answer(await log_of(request).projects.handle(command, await project_id_of(request), context), "projects")
-
-
-@patch(
-    "/projects/{project:str}",
-    **documented(
-        operation_id="changeProject",
-        summary="Change several fields of a project",
-        description="Fields that are left out stay as they are. A former key goes on leading to the project, and to its tasks.",
-        body=ChangeProject,
-        body_media_type=("application/json", "application/merge-patch+json"),
-        example={"key": "REPORT", "description": "Due in March."},
-        responses={200: ReceiptBody},
-        errors=REFUSALS,
-        parameters=[PROJECT, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
-        response_headers={200: RECEIPT_HEADERS, 415: {"Accept-Patch": "The media types that a PATCH may have."}},
-    ),
+_ROUTES: Final = CommandRoutes(
+    collection="projects",
+    noun="Project",
+    named=PROJECT,
+    id_of=project_id_of,
+    handler=lambda log: log.projects,
+    refusals=REFUSALS,
 )
-async def change_project(request: AnyRequest) -> ASGIApp:
-    """PATCH /projects/{project}."""
-    return await _issue(request, ChangeProject)
-
-
-@delete(
-    "/projects/{project:str}",
-    status_code=200,
-    **documented(
-        operation_id="deleteProject",
-        summary="Delete a project",
-        description="Its tasks stay as they are and take no commands; `restore` brings it back. Deleting a deleted project "
-        "changes nothing.",
-        body=DeleteProject,
-        body_required=False,
-        example={"reason": "never begun"},
-        responses={200: ReceiptBody},
-        errors=REFUSALS,
-        parameters=[PROJECT, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
-        response_headers={200: RECEIPT_HEADERS},
-    ),
-)
-async def delete_project(request: AnyRequest) -> ASGIApp:
-    """DELETE /projects/{project}."""
-    return await _issue(request, DeleteProject)
-
-
-def _command_route(verb: str, kind: type[ProjectCommand], summary: str, example: dict[str, Any]) -> HTTPRouteHandler:
-    async def issue(request: AnyRequest) -> ASGIApp:
-        return await _issue(request, kind)
-
-    return post(
-        f"/projects/{{project:str}}/{verb}",
-        status_code=200,
-        name=f"{verb}-project",
-        **documented(
-            operation_id=f"{verb}Project",
-            summary=summary,
-            body=kind,
-            body_required=False,
-            example=example,
-            responses={200: ReceiptBody},
-            errors=REFUSALS,
-            parameters=[PROJECT, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
-            response_headers={200: RECEIPT_HEADERS},
-        ),
-    )(issue)
-
-
 PROJECT_COMMAND_ROUTES: Final = [
     create_project,
-    change_project,
-    delete_project,
-    _command_route("archive", ArchiveProject, "Archive a project: its tasks take no commands", {"reason": "finished"}),
-    _command_route("unarchive", UnarchiveProject, "Take an archived project up again", {}),
-    _command_route("restore", RestoreProject, "Restore a deleted project", {}),
+    _ROUTES.patch(
+        ChangeProject,
+        "Change several fields of a project",
+        "Fields that are left out stay as they are. A former key goes on leading to the project, and to its tasks.",
+        {"key": "REPORT", "description": "Due in March."},
+    ),
+    _ROUTES.delete(
+        DeleteProject,
+        "Delete a project",
+        "Its tasks stay as they are and take no commands; `restore` brings it back. Deleting a deleted project changes "
+        "nothing.",
+        {"reason": "never begun"},
+    ),
+    _ROUTES.post("archive", ArchiveProject, "Archive a project: its tasks take no commands", {"reason": "finished"}),
+    _ROUTES.post("unarchive", UnarchiveProject, "Take an archived project up again", {}),
+    _ROUTES.post("restore", RestoreProject, "Restore a deleted project", {}),
 ]

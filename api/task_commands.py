@@ -1,18 +1,18 @@
 """Routes that change one task: one row a command."""
 
-from typing import Any, Final
+from typing import Final
 
-from litestar import delete, patch, post
-from litestar.handlers import HTTPRouteHandler
+from litestar import post
 from litestar.types import ASGIApp
 from uuid_utils.compat import uuid7
 
-from api.edge.answers import Answer, receipt_answer
+from api.edge.answers import receipt_answer
 from api.edge.body import read_body
 from api.edge.command_bodies import decode_command
 from api.edge.requests import AnyRequest, command_context, log_of, resources, task_id_of
+from api.openapi.command_routes import CommandRoutes
 from api.openapi.documentation import documented
-from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, ID, IF_MATCH, KEY, PREFER_STRICT, RECEIPT_HEADERS, SOMEBODY
+from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, ID, KEY, RECEIPT_HEADERS, SOMEBODY
 from application.receipts import ReceiptBody
 from domain.task.commands import (
     AddLabel,
@@ -35,7 +35,6 @@ from domain.task.commands import (
     SetPriority,
     StartTask,
     StopTask,
-    TaskCommand,
     UnassignTask,
 )
 
@@ -84,104 +83,47 @@ async def create_task(request: AnyRequest) -> ASGIApp:
     return receipt_answer(receipt, "tasks")
 
 
-async def _issue(request: AnyRequest, kind: type[TaskCommand]) -> Answer:
-    optional = kind in _WITHOUT_FIELDS
-    body = await read_body(request, resources(request).settings.max_body_bytes, optional)
-    command = decode_command(b"{}" if optional and not body else body, kind)
-    context = command_context(request, body)
-    return receipt_answer(await log_of(request).handler.handle(command, await task_id_of(request), context), "tasks")
-
-
-_WITHOUT_FIELDS: Final = frozenset(
-    {StartTask, StopTask, CompleteTask, ReopenTask, CancelTask, RestoreTask, DeleteTask, ClearDueDate}
+_ROUTES: Final = CommandRoutes(
+    collection="tasks",
+    noun="Task",
+    named=ID,
+    id_of=task_id_of,
+    handler=lambda log: log.handler,
+    refusals=REFUSALS,
 )
-
-
-@patch(
-    "/tasks/{task_id:str}",
-    **documented(
-        operation_id="changeTask",
-        summary="Change several fields of a task",
-        description="Fields that are left out stay as they are; `due_at: null` clears the due date. Becomes one event a "
-        "changed field, all or none; what changes nothing is not recorded.",
-        body=ChangeTask,
-        body_media_type=("application/json", "application/merge-patch+json"),
-        example={"title": "Write the annual report", "due_at": "2027-01-31T17:00:00Z"},
-        responses={200: ReceiptBody},
-        errors=REFUSALS,
-        parameters=[ID, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
-        response_headers={200: RECEIPT_HEADERS, 415: {"Accept-Patch": "The media types that a PATCH may have."}},
-    ),
-)
-async def change_task(request: AnyRequest) -> ASGIApp:
-    """PATCH /tasks/{task_id}."""
-    return await _issue(request, ChangeTask)
-
-
-@delete(
-    "/tasks/{task_id:str}",
-    status_code=200,
-    **documented(
-        operation_id="deleteTask",
-        summary="Delete a task",
-        description="Its history stays, and `restore` brings it back. Deleting a deleted task changes nothing.",
-        body=DeleteTask,
-        body_required=False,
-        example={"reason": "duplicate"},
-        responses={200: ReceiptBody},
-        errors=REFUSALS,
-        parameters=[ID, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
-        response_headers={200: RECEIPT_HEADERS},
-    ),
-)
-async def delete_task(request: AnyRequest) -> ASGIApp:
-    """DELETE /tasks/{task_id}."""
-    return await _issue(request, DeleteTask)
-
-
-def _command_route(verb: str, kind: type[TaskCommand], summary: str, example: dict[str, Any]) -> HTTPRouteHandler:
-    words = verb.split("-")
-
-    async def issue(request: AnyRequest) -> ASGIApp:
-        return await _issue(request, kind)
-
-    return post(
-        f"/tasks/{{task_id:str}}/{verb}",
-        status_code=200,
-        name=verb,
-        **documented(
-            operation_id=f"{words[0]}Task{''.join(word.capitalize() for word in words[1:])}",
-            summary=summary,
-            body=kind,
-            body_required=kind not in _WITHOUT_FIELDS,
-            example=example,
-            responses={200: ReceiptBody},
-            errors=REFUSALS,
-            parameters=[ID, KEY, IF_MATCH, PREFER_STRICT, CORRELATION],
-            response_headers={200: RECEIPT_HEADERS},
-        ),
-    )(issue)
-
-
 COMMAND_ROUTES: Final = [
-    _command_route("start", StartTask, "Start a task", {}),
-    _command_route("stop", StopTask, "Stop work on a task: in progress becomes open", {"reason": "waiting for parts"}),
-    _command_route("complete", CompleteTask, "Complete a task", {"reason": "approved by the board"}),
-    _command_route("reopen", ReopenTask, "Reopen a completed or cancelled task", {"reason": "figures changed"}),
-    _command_route("cancel", CancelTask, "Cancel a task", {"reason": "no longer needed"}),
-    _command_route("restore", RestoreTask, "Restore a deleted task", {}),
-    _command_route("rename", RenameTask, "Rename a task", {"title": "Write the annual report"}),
-    _command_route("describe", DescribeTask, "Describe a task", {"description": "With the new figures."}),
-    _command_route("set-priority", SetPriority, "Set a task's priority", {"priority": "urgent"}),
-    _command_route("set-due-date", SetDueDate, "Set a task's due date", {"due_at": "2027-01-31T17:00:00Z"}),
-    _command_route("clear-due-date", ClearDueDate, "Clear a task's due date", {}),
-    _command_route("assign", AssignTask, "Assign a task to a member", {"assignee": SOMEBODY}),
-    _command_route("reassign", ReassignTask, "Make a member the only assignee", {"assignee": SOMEBODY}),
-    _command_route("unassign", UnassignTask, "Take a task from a member", {"assignee": SOMEBODY}),
-    _command_route("add-label", AddLabel, "Add a label", {"label": "finance"}),
-    _command_route("remove-label", RemoveLabel, "Remove a label", {"label": "finance"}),
-    _command_route("move", MoveTask, "Move a task to another project", {"project_id": SOMEBODY}),
-    _command_route(
+    create_task,
+    _ROUTES.patch(
+        ChangeTask,
+        "Change several fields of a task",
+        "Fields that are left out stay as they are; `due_at: null` clears the due date. Becomes one event a changed field, "
+        "all or none; what changes nothing is not recorded.",
+        {"title": "Write the annual report", "due_at": "2027-01-31T17:00:00Z"},
+    ),
+    _ROUTES.delete(
+        DeleteTask,
+        "Delete a task",
+        "Its history stays, and `restore` brings it back. Deleting a deleted task changes nothing.",
+        {"reason": "duplicate"},
+    ),
+    _ROUTES.post("start", StartTask, "Start a task", {}),
+    _ROUTES.post("stop", StopTask, "Stop work on a task: in progress becomes open", {"reason": "waiting for parts"}),
+    _ROUTES.post("complete", CompleteTask, "Complete a task", {"reason": "approved by the board"}),
+    _ROUTES.post("reopen", ReopenTask, "Reopen a completed or cancelled task", {"reason": "figures changed"}),
+    _ROUTES.post("cancel", CancelTask, "Cancel a task", {"reason": "no longer needed"}),
+    _ROUTES.post("restore", RestoreTask, "Restore a deleted task", {}),
+    _ROUTES.post("rename", RenameTask, "Rename a task", {"title": "Write the annual report"}),
+    _ROUTES.post("describe", DescribeTask, "Describe a task", {"description": "With the new figures."}),
+    _ROUTES.post("set-priority", SetPriority, "Set a task's priority", {"priority": "urgent"}),
+    _ROUTES.post("set-due-date", SetDueDate, "Set a task's due date", {"due_at": "2027-01-31T17:00:00Z"}),
+    _ROUTES.post("clear-due-date", ClearDueDate, "Clear a task's due date", {}),
+    _ROUTES.post("assign", AssignTask, "Assign a task to a member", {"assignee": SOMEBODY}),
+    _ROUTES.post("reassign", ReassignTask, "Make a member the only assignee", {"assignee": SOMEBODY}),
+    _ROUTES.post("unassign", UnassignTask, "Take a task from a member", {"assignee": SOMEBODY}),
+    _ROUTES.post("add-label", AddLabel, "Add a label", {"label": "finance"}),
+    _ROUTES.post("remove-label", RemoveLabel, "Remove a label", {"label": "finance"}),
+    _ROUTES.post("move", MoveTask, "Move a task to another project", {"project_id": SOMEBODY}),
+    _ROUTES.post(
         "log-activity",
         LogActivity,
         "Record a step that changes no field",

@@ -1,6 +1,7 @@
 """The values a project is made of, their bounds, and the one place that says which of them are accepted."""
 
 import re
+from functools import lru_cache
 from typing import Annotated, Final
 from uuid import RFC_4122, UUID, uuid5
 
@@ -25,6 +26,7 @@ is_key: Final = re.compile(KEY_PATTERN.removesuffix("$")).fullmatch
 _UUID_VERSIONS = range(1, 9)
 
 
+@lru_cache(maxsize=10_000)
 def first_project_of(workspace_id: UUID) -> UUID:
     """The stream of a workspace's first project, known without looking: a task that names no project belongs to it."""
     return uuid5(workspace_id, "first project")
