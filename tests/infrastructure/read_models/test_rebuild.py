@@ -24,7 +24,7 @@ from projections.task.list_query import TaskQuery
 from tests.generated_history import append_history
 from tests.infrastructure.processes_under_test import started, wait_until
 from tests.infrastructure.reading_world import open_reading
-from tests.log_world import HOME, LOG, SCHEMA, World, number
+from tests.log_world import HOME, LOG, MODEL_TABLES, SCHEMA, World, number
 from tests.older_release import forget
 
 
@@ -221,16 +221,17 @@ def test_indexes_and_fill_factors_are_as_before(world: World, projecting: LogPro
     append_history(world, seed=35, commands=30)
     projecting.sweep()
 
-    def shape() -> object:
+    def shape() -> list[tuple[Any, ...]]:
         return world.connection.execute(
             "SELECT c.relname, c.reloptions, i.indkey::text, i.indisunique, a.amname, pg_get_expr(i.indpred, i.indrelid) "
             "FROM pg_class c LEFT JOIN pg_index i ON i.indrelid = c.oid LEFT JOIN pg_class x ON x.oid = i.indexrelid "
             "LEFT JOIN pg_am a ON a.oid = x.relam WHERE c.relnamespace = %s::regnamespace AND c.relkind = 'r' "
             "ORDER BY 1, 3, 5, 6",
-            (SCHEMA,),
+            (models_schema(LOG),),
         ).fetchall()
 
     before = shape()
+    assert {name for name, *_ in before} >= set(MODEL_TABLES)
     for projection in TABLES:
         rebuild(world.database_url, world.redis_url, LOG, projection.name)
     assert shape() == before
