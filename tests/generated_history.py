@@ -92,15 +92,18 @@ def _command(chance: random.Random, projects: Sequence[UUID]) -> TaskCommand:
     )
 
 
+def projects_of(workspace: int, first_task: int = 1) -> tuple[UUID, UUID]:
+    """The two projects of the workspace of this number, in a history that begins with this task."""
+    first = 0x0195A000_0000_7000_8000_0000_0B00_0000 + 16 * first_task + 2 * workspace
+    return UUID(int=first), UUID(int=first + 1)
+
+
 class _Projects:
     """Two projects a workspace, to the second of which things happen."""
 
     def __init__(self, chance: random.Random, first_task: int) -> None:
         self._chance = chance
-        self._ids = [
-            tuple(UUID(int=0x0195A000_0000_7000_8000_0000_0B00_0000 + 16 * first_task + 2 * workspace + n) for n in range(2))
-            for workspace in range(len(WORKSPACES))
-        ]
+        self._ids = [projects_of(workspace, first_task) for workspace in range(len(WORKSPACES))]
         self._states: dict[UUID, Project | None] = {}
 
     def of(self, task: UUID) -> Sequence[UUID]:

@@ -21,17 +21,18 @@ from projections.tables.bounds import Room
 from projections.tables.moments import AsOf
 from projections.tables.pages import ListCursor, Page
 from projections.task.list import find_tasks, get_task
-from projections.task.list_as_of import count_tasks
+from projections.task.list_as_of import NOW, count_tasks
 from projections.task.list_query import Sort, TaskQuery
 from projections.task.snapshots import TASK_DOCUMENTS
 from projections.task.views import detail_json
-from tests.generated_history import EPOCH, LABELS, PRIORITIES, WORKSPACES, append_history
+from tests.generated_history import EPOCH, LABELS, PRIORITIES, WORKSPACES, append_history, projects_of
 from tests.log_world import ANA, BEN, SCHEMA, World, number
 
 Connection = psycopg.AsyncConnection[Any]
 COMMANDS = 300
 READS_A_POSITION = 10
 TASKS = 30
+PROJECTS = tuple(project for workspace in range(len(WORKSPACES)) for project in projects_of(workspace))
 Read = tuple[UUID, TaskQuery, Room]
 
 
@@ -46,6 +47,7 @@ def a_query(chance: random.Random) -> TaskQuery:
         status=some(tuple(chance.sample(get_args(Status), chance.randint(1, 2))), ()),
         priority=some(tuple(chance.sample(PRIORITIES, chance.randint(1, 3))), ()),
         label=some(tuple(chance.sample(LABELS, chance.randint(1, 2))), ()),
+        project=some(chance.choice(PROJECTS)),
         assignee=some(chance.choice((ANA, BEN))),
         created_by=some(chance.choice((ANA, BEN))),
         due_from=some(when, share=0.1),
@@ -75,11 +77,8 @@ async def pages(connection: Connection, read: Read, as_of: AsOf | None) -> list[
 
 async def answers(connection: Connection, reads: list[Read], as_of: AsOf | None) -> list[object]:
     found: list[object] = [await pages(connection, read, as_of) for read in reads]
-    for workspace in WORKSPACES:
-        if as_of is None:
-            found.append((await count_tasks(connection, workspace))[0])
-        else:
-            found.append((await count_tasks(connection, workspace, as_of))[0])
+    scopes = [(each, project) for n, each in enumerate(WORKSPACES) for project in (None, *projects_of(n))]
+    found += [(await count_tasks(connection, workspace, as_of or NOW, project))[0] for workspace, project in scopes]
     # Which tasks follows from what was asked, so that it is the same ones whenever.
     for task in random.Random(repr(reads)).sample(range(1, TASKS), 2):
         found += await one_task(connection, number(task), as_of)

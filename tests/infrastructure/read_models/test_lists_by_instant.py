@@ -73,6 +73,7 @@ def fits(document: TaskDocument, query: TaskQuery) -> bool:
         and task.status in (query.status or (task.status,))
         and task.priority in (query.priority or (task.priority,))
         and set(query.label) <= set(task.labels)
+        and query.project in (None, task.project_id)
         and query.assignee in (None, *task.assignees)
         and query.created_by in (None, document.created_by)
         and _within(task.due_at, query.due_from, query.due_before)
