@@ -62,13 +62,6 @@ def folded(boundary: Boundary[B], seen: Seen[B], rows: Iterable[Sequence[Any]]) 
     return Seen(state, at)
 
 
-def _of_this_scheme(rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-    """The boundary's events. Raises OtherTagScheme."""
-    if any(scheme != tags.TAG_SCHEME for scheme, *_ in rows):
-        raise OtherTagScheme
-    return [row for row in rows if row[1] is not None]
-
-
 class BoundaryMemory:
     """The memory behind `EventStore.recall_boundary`: it may be out of date, and appends prove what is decided on it."""
 
