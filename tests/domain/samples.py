@@ -1,7 +1,7 @@
 """People and moments that several tests speak of, and strategies for every event and command."""
 
 from datetime import UTC, datetime, timedelta, timezone
-from typing import get_args
+from typing import Any, Final, get_args
 from uuid import UUID
 
 from hypothesis import strategies as st
@@ -169,3 +169,7 @@ PROJECT_COMMANDS: st.SearchStrategy[project_commands.ProjectCommand] = st.one_of
         )
     ),
 )
+
+EVENTS_OF: Final[dict[str, st.SearchStrategy[Any]]] = {"task": EVENTS, "project": PROJECT_EVENTS}
+COMMANDS_OF: Final[dict[str, st.SearchStrategy[Any]]] = {"task": COMMANDS, "project": PROJECT_COMMANDS}
+"""By the name of the aggregate."""

@@ -3,6 +3,7 @@
 import pytest
 
 from domain.errors import NotFound, RuleViolated
+from domain.task.aggregate import TASK
 from domain.task.commands import (
     AddLabel,
     AssignTask,
@@ -72,6 +73,10 @@ ALL_BUT_CREATE: tuple[TaskCommand, ...] = (
 
 def named(command: TaskCommand) -> str:
     return type(command).__name__
+
+
+def test_every_command_but_the_creating_one_is_tried_here() -> None:
+    assert sorted(map(named, ALL_BUT_CREATE)) == sorted(kind.__name__ for kind in TASK.commands - TASK.creates)
 
 
 class TestCreateTask:
