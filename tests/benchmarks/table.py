@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.figures import TARGETS, Figure
+from tests.benchmarks.figures import TARGETS, Figure, Target
 
 
 def figures_table(figures: Iterable[Figure]) -> Table:
@@ -20,9 +20,13 @@ def figures_table(figures: Iterable[Figure]) -> Table:
     for figure in sorted(figures, key=lambda figure: order.index(figure.key)):
         target = TARGETS[figure.key]
         verdict = "[green]met[/]" if figure.is_met else "[red]missed[/]"
-        goal = f"{'≥' if target.at_least else '≤'} {number(target.goal)} {target.unit}"
-        table.add_row(figure.key, f"{number(figure.value)} {target.unit}", goal, verdict, figure.sides)
+        table.add_row(figure.key, f"{number(figure.value)} {target.unit}", goal(target), verdict, figure.sides)
     return table
+
+
+def goal(target: Target) -> str:
+    """What a figure has to reach, in words."""
+    return f"{'≥' if target.at_least else '≤'} {number(target.goal)} {target.unit}"
 
 
 def print_methods(console: Console, figures: Iterable[Figure]) -> None:

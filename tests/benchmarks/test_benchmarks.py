@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from domain.task.rules import Task, evolve
+from tests.architecture.source_tree import ROOT
 from tests.benchmarks import __main__ as program
 from tests.benchmarks import imports
 from tests.benchmarks.figures import (
@@ -29,9 +30,10 @@ from tests.benchmarks.figures import (
 from tests.benchmarks.filling import EVENTS_A_TASK, _calls, mixed_appends, stream_appends, task_appends
 from tests.benchmarks.http_client import Connection, Request, content_length
 from tests.benchmarks.load import OwnClient, read_wrk, wrk_script
+from tests.benchmarks.page import HEADING, with_figures
 from tests.benchmarks.plan import QUICK
 from tests.benchmarks.progress import Backlog
-from tests.benchmarks.table import figures_table, number
+from tests.benchmarks.table import figures_table, goal, number
 
 WRK_OUTPUT = """Running 4s test @ http://127.0.0.1:40123
   1 threads and 32 connections
@@ -258,3 +260,29 @@ def _server(status: int = 201) -> Iterator[tuple[int, list[tuple[str | None, byt
         server.shutdown()
         serving.join()
         server.server_close()
+
+
+def test_the_page_of_figures_has_a_row_for_each_with_its_target_and_the_right_verdict() -> None:
+    page = (ROOT / "FIGURES.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    assert [cells[0].strip("`") for cells in rows] == list(TARGETS)
+    for key, what, measured, aim, verdict in rows:
+        target = TARGETS[key.strip("`")]
+        value = float(measured.split()[0].replace(",", ""))
+        assert (what, aim) == (target.what, goal(target)), key
+        assert what, key
+        assert verdict == ("met" if target.is_met(value) else "**missed**"), key
+
+
+def test_a_run_is_written_into_the_page_and_into_nothing_else_of_it() -> None:
+    page = f"# Figures\n\n{HEADING}| `old` | a | b | c | d |\n\nbelow\n| `kept` |\n"
+    values = {key: target.goal * (0.5 if target.at_least else 2) for key, target in TARGETS.items()} | {"import_s": 1.0}
+    written = with_figures(page, values)
+    assert written.startswith(f"# Figures\n\n{HEADING}| `append_per_s` |")
+    assert written.endswith("\n\nbelow\n| `kept` |\n")
+    assert "| 1 s | ≤ 8 s | met |" in written
+    assert "`old`" not in written
+    with pytest.raises(ValueError, match="no table"):
+        with_figures("# Figures\n", values)
