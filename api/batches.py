@@ -1,6 +1,7 @@
 """The batch: up to 1,000 commands in one request, each with a result of its own."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Final
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, KEY, SOMEBODY
 from application.batches import Entry, Outcome, Rendered
 from application.command_handler import IfMatch
 from application.receipts import ReceiptBody
+from domain.project.values import Address, address_of
 from domain.task.commands import CreateTask, TaskCommand
 
 BATCH_MAX: Final = 1000
@@ -29,10 +31,14 @@ _DECODED_AT_ONCE: Final = 131_072
 
 
 class BatchItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One command of a batch. `task_id` names the task, and may choose that of a new one; `if_match` is a version."""
+    """One command of a batch. `task_id` names the task, and may choose that of a new one; `if_match` is a version.
+
+    In place of `task_id`, `task` may name a task that was there before by its project's key and its number, as in `PRJ-123`.
+    """
 
     command: TaskCommand
     task_id: UUID | None = None
+    task: Address | None = None
     if_match: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
@@ -100,23 +106,42 @@ async def batch_tasks(request: AnyRequest) -> ASGIApp:
         else:
             batch = await asyncio.to_thread(decode_command, body, Batch)
         await charge_items(request, len(batch.commands))
-        answer = await log.batches.handle([_entry(item) for item in batch.commands], context, _rendered)
+        addressed = await _addressed(request, batch)
+        answer = await log.batches.handle([_entry(item, addressed) for item in batch.commands], context, _rendered)
     results = [_result(index, outcome) for index, outcome in enumerate(answer.outcomes)]
     headers = ((b"idempotency-replayed", b"true"),) if answer.replayed else ()
     return Answer(msgspec.json.encode(BatchResults(answer.position, results)), answer.position, 200, headers)
 
 
-def _entry(item: BatchItem) -> Entry[TaskCommand]:
+async def _addressed(request: AnyRequest, batch: Batch) -> Mapping[str, UUID]:
+    """The task of each address in the batch, all of them looked up at once."""
+    named = {item.task: address_of(item.task) for item in batch.commands if item.task}
+    if not named:
+        return {}
+    found = await log_of(request).store.all_addressed(
+        principal(request).workspace_id, {address for address in named.values() if address}
+    )
+    return {text: found[address] for text, address in named.items() if address}
+
+
+def _entry(item: BatchItem, addressed: Mapping[str, UUID]) -> Entry[TaskCommand]:
     command, chosen = item.command, item.task_id
     refusal = None
-    if isinstance(command, CreateTask):
+    if item.task is not None:
+        if chosen is not None or isinstance(command, CreateTask):
+            refusal = BadRequest(400, "invalid_body", "task names one that is there, in place of task_id", "/task")
+        elif item.task not in addressed:
+            # The pattern lets a line end pass.
+            refusal = BadRequest(400, "invalid_body", "task is a project's key and a number, such as PRJ-123", "/task")
+        chosen = chosen or addressed.get(item.task)
+    elif isinstance(command, CreateTask):
         if chosen and command.task_id and chosen != command.task_id:
             refusal = BadRequest(400, "invalid_body", "the command names another task_id", "/task_id")
         chosen = chosen or command.task_id
         if chosen and not command.task_id:
             command = msgspec.structs.replace(command, task_id=chosen)
     elif chosen is None:
-        refusal = BadRequest(400, "invalid_body", "every command but create needs a task_id", "/task_id")
+        refusal = BadRequest(400, "invalid_body", "every command but create needs a task_id or a task", "/task_id")
     return Entry(chosen or uuid7(), command, IfMatch((item.if_match,)) if item.if_match else None, refusal)
 
 

@@ -52,10 +52,16 @@ def accepted_project_id(project_id: UUID) -> UUID:
     return project_id
 
 
-_ADDRESS: Final = re.compile(rf"({KEY_PATTERN[1:-1]})-([1-9][0-9]{{0,17}})", re.ASCII).fullmatch
+ADDRESS_PATTERN: Final = f"{KEY_PATTERN[:-1]}-[1-9][0-9]{{0,17}}$"
+Address = Annotated[str, Meta(pattern=ADDRESS_PATTERN)]
+"""Of a task: its project's key and its number there, such as `PRJ-123`."""
+
+_is_address: Final = re.compile(ADDRESS_PATTERN.removesuffix("$"), re.ASCII).fullmatch
 
 
 def address_of(text: str) -> tuple[str, int] | None:
     """The key and the number in an address such as `PRJ-123`; None for anything else."""
-    found = _ADDRESS(text)
-    return (found[1], int(found[2])) if found else None
+    if _is_address(text) is None:
+        return None
+    key, number = text.split("-")
+    return key, int(number)

@@ -50,6 +50,7 @@ _PERSONAL_WORKSPACE: Final = (
 )
 
 T = TypeVar("T")
+_PROJECT_OF_KEY = PROJECT_OF_KEY.format(tag="%(tag)s")
 
 
 class PersonalWorkspace(msgspec.Struct, frozen=True):
@@ -127,7 +128,7 @@ class ImportLog:
     def project(self, workspace_id: UUID, key: str) -> UUID | None:
         """The project of the workspace that the key leads to."""
         places = {"tag": tag_id(key_tag(workspace_id, key)), "workspace": workspace_id}
-        row = self._patiently(lambda c: c.execute(PROJECT_OF_KEY, places).fetchone())
+        row = self._patiently(lambda c: c.execute(_PROJECT_OF_KEY, places).fetchone())
         return row[0] if row else None
 
     def openness(self, workspace_id: UUID, projects: Iterable[UUID]) -> dict[UUID, Seen[Openness]]:

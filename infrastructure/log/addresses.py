@@ -5,6 +5,7 @@ to whoever took it first in its workspace, a number of a project is given once. 
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
@@ -21,19 +22,19 @@ NOBODY: Final = UUID(int=0)
 MOST_REMEMBERED: Final = 20_000
 
 PROJECT_OF_KEY: LiteralString = (
-    "SELECT e.originator_id FROM (SELECT position FROM event_tags WHERE tag = %(tag)s ORDER BY position LIMIT 1) t "
+    "SELECT e.originator_id FROM (SELECT position FROM event_tags WHERE tag = {tag} ORDER BY position LIMIT 1) t "
     "JOIN events e ON e.notification_id = t.position WHERE e.workspace_id = %(workspace)s"
 )
-_TASK: LiteralString = (
-    f"SELECT e.originator_id FROM event_numbers n JOIN events e ON e.notification_id = n.position "
-    f"WHERE n.scope = ({PROJECT_OF_KEY}) AND n.number = %(number)s AND e.workspace_id = %(workspace)s"
+# Under the tags of another release every key would lead nowhere: so the scheme comes along.
+_LOOK_UP: LiteralString = (
+    "SELECT l.tag_scheme, CASE WHEN w.number = 0 THEN p.originator_id ELSE t.originator_id END "
+    "FROM (SELECT tag_scheme FROM log LIMIT 1) l "
+    "CROSS JOIN unnest(%(tags)s::uuid[], %(numbers)s::bigint[]) WITH ORDINALITY AS w(tag, number, place) "
+    f"LEFT JOIN LATERAL ({PROJECT_OF_KEY.format(tag='w.tag')}) p ON true "
+    "LEFT JOIN LATERAL (SELECT e.originator_id FROM event_numbers n JOIN events e ON e.notification_id = n.position "
+    "WHERE n.scope = p.originator_id AND n.number = w.number AND e.workspace_id = %(workspace)s) t ON w.number > 0 "
+    "ORDER BY w.place"
 )
-
-# Under the tags of another release every key would lead nowhere.
-_WITH_SCHEME: LiteralString = (
-    "SELECT l.tag_scheme, f.originator_id FROM (SELECT tag_scheme FROM log LIMIT 1) l LEFT JOIN ({}) f ON true"
-)
-_LOOK_UP: Final = {False: _WITH_SCHEME.format(PROJECT_OF_KEY), True: _WITH_SCHEME.format(_TASK)}
 
 Name = tuple[UUID, str, int]
 """A workspace, a key, and a number in its project; 0 for the project itself."""
@@ -56,18 +57,22 @@ class Addresses:
             self._found.move_to_end(name)
         return found
 
-    async def look_up(self, connection: psycopg.AsyncConnection[Any], name: Name) -> UUID:
-        """What the name leads to in the log; NOBODY where it leads nowhere. Raises OtherTagScheme."""
-        workspace_id, key, number = name
-        places = {"tag": tag_id(key_tag(workspace_id, key)), "workspace": workspace_id, "number": number}
+    async def look_up(
+        self, connection: psycopg.AsyncConnection[Any], workspace_id: UUID, names: Sequence[Name]
+    ) -> dict[Name, UUID]:
+        """What each of one workspace's names leads to in the log; NOBODY where it leads nowhere. Raises OtherTagScheme."""
+        places = {
+            "tags": [tag_id(key_tag(workspace_id, key)) for _, key, _ in names],
+            "numbers": [number for *_, number in names],
+            "workspace": workspace_id,
+        }
         cursor = connection.cursor(binary=True)
-        await cursor.execute(_LOOK_UP[number > 0], places, prepare=True)
-        scheme, found = await cursor.fetchone() or (tags.TAG_SCHEME, None)
-        if scheme != tags.TAG_SCHEME:
+        await cursor.execute(_LOOK_UP, places, prepare=True)
+        rows = await cursor.fetchall()
+        if any(scheme != tags.TAG_SCHEME for scheme, _ in rows):
             raise OtherTagScheme
-        if not isinstance(found, UUID):
-            return NOBODY
-        self._found[name] = found
-        if len(self._found) > MOST_REMEMBERED:
+        found = {name: stream_id for name, (_, stream_id) in zip(names, rows, strict=True) if stream_id is not None}
+        self._found |= found
+        while len(self._found) > MOST_REMEMBERED:
             self._found.popitem(last=False)
-        return found
+        return dict.fromkeys(names, NOBODY) | found

@@ -1,6 +1,6 @@
 """The event store of one log as the API uses it: append in groups, read by stream or position."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, LiteralString, TypeVar
@@ -20,7 +20,7 @@ from application.log import (
 )
 from domain.aggregate import Aggregate
 from domain.boundaries import Boundary, Seen
-from infrastructure.log.addresses import Addresses
+from infrastructure.log.addresses import NOBODY, Addresses
 from infrastructure.log.append_function import appended_as
 from infrastructure.log.appender import GroupCommitAppender
 from infrastructure.log.boundary_reading import BoundaryMemory, read_boundary
@@ -156,11 +156,15 @@ class PostgresEventStore:
 
     async def addressed(self, workspace_id: UUID, key: str, number: int = 0) -> UUID:
         """The project that the key leads to, or with `number` the task; `NOBODY` where it leads nowhere."""
-        name = (workspace_id, key, number)
-        if found := self._addresses.recall(name):
-            return found
-        async with self._reading() as connection:
-            return await self._addresses.look_up(connection, name)
+        return (await self.all_addressed(workspace_id, [(key, number)]))[key, number]
+
+    async def all_addressed(self, workspace_id: UUID, addresses: Collection[tuple[str, int]]) -> dict[tuple[str, int], UUID]:
+        """The same for many, in one statement for all that are not remembered."""
+        names = {(workspace_id, key, number): self._addresses.recall((workspace_id, key, number)) for key, number in addresses}
+        if unknown := [name for name, stream_id in names.items() if stream_id is None]:
+            async with self._reading() as connection:
+                names |= await self._addresses.look_up(connection, workspace_id, unknown)
+        return {(key, number): stream_id or NOBODY for (_, key, number), stream_id in names.items()}
 
     async def require_place(self, place: Place, parameter: str) -> Place:
         """See `log_places.require_place`."""

@@ -160,3 +160,61 @@ def test_a_condition_on_the_whole_batch_is_refused_instead_of_ignored(world: Wor
     answer = world.ada.post("/tasks/batch", {"commands": [of(task, "start")]}, headers={"If-Match": '"v1"'})
     problem(answer, 400, "invalid_if_match", "If-Match")
     assert len(world.api.events(task)) == 1
+
+
+def at(address: str, command: str, **fields: object) -> dict[str, Any]:
+    return {"task": address, "command": {"command": command, **fields}}
+
+
+def numbered(user: User) -> tuple[str, str]:
+    """A new task by its id and by its address."""
+    receipt = user.post("/tasks", {"title": "Ship it"}).json()
+    return receipt["stream_id"], f"TASKS-{receipt['number']}"
+
+
+def test_a_command_of_a_batch_may_name_its_task_by_key_and_number(world: World) -> None:
+    (first, its_address), (second, other) = numbered(world.ada), numbered(world.ada)
+    named = (at(its_address, "start"), of(UUID(second), "start"), at(other, "complete"), at(its_address, "complete"))
+    results = send(world.ada, *named)
+    receipts = [result["receipt"] for result in results.json()["results"]]
+    assert [receipt["stream_id"] for receipt in receipts] == [first, second, second, first]
+    assert [receipt["version"] for receipt in receipts] == [2, 2, 3, 3]
+
+
+def test_an_address_that_leads_nowhere_is_a_task_that_is_not_there_for_its_command_alone(world: World) -> None:
+    mine = world.ada.task()
+    answer = send(world.ada, at("TASKS-999", "start"), at("NONE-1", "start"), of(mine, "start"), of(uuid4(), "start"))
+    results = answer.json()["results"]
+    assert [result["status"] for result in results] == [404, 404, 200, 404]
+    assert results[0]["problem"] == results[1]["problem"] == results[3]["problem"]
+
+
+def test_a_command_is_refused_that_names_its_task_twice_or_a_new_one_by_an_address(world: World) -> None:
+    task, address = numbered(world.ada)
+    creating = {"task": address, **creation()}
+    results = send(world.ada, {**of(UUID(task), "start"), "task": address}, creating).json()["results"]
+    assert [(result["status"], result["problem"]["errors"][0]["pointer"]) for result in results] == [(400, "/task")] * 2
+    assert len(world.api.events(UUID(task))) == 1
+
+
+@pytest.mark.parametrize("address", ["tasks-1", "TASKS-0", "TASKS-01", "TASKS", "TASKS-1-1", ""])
+def test_what_can_be_no_address_is_refused_with_the_whole_batch(world: World, address: str) -> None:
+    task = world.ada.task()
+    refusal = send(world.ada, of(task, "start"), at(address, "start"))
+    problem(refusal, 400, "invalid_body", "/commands/1/task")
+    assert len(world.api.events(task)) == 1
+
+
+def test_an_address_with_a_line_end_is_none(world: World) -> None:
+    _, address = numbered(world.ada)
+    (result,) = send(world.ada, at(f"{address}\n", "start")).json()["results"]
+    assert (result["status"], result["problem"]["errors"][0]["pointer"]) == (400, "/task")
+
+
+def test_a_keyed_batch_with_addresses_brings_its_answer_back_also_after_the_task_has_moved(world: World) -> None:
+    _, address = numbered(world.ada)
+    other = world.ada.post("/projects", {"key": "OTHER", "name": "Other"}).json()["stream_id"]
+    first = send(world.ada, at(address, "start"), idempotency_key="addressed")
+    assert world.ada.post(f"/tasks/{address}/move", {"project_id": other}).status_code == 200
+    again = send(world.ada, at(address, "start"), idempotency_key="addressed")
+    assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
