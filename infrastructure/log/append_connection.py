@@ -10,8 +10,8 @@ import psycopg
 
 from application.log import Append
 from infrastructure.log.append_function import append_parameters, append_statement, other_scheme
-from infrastructure.log.binary_arrays import int4_array
 from infrastructure.processes.failpoints import failpoint
+from projections.tables.binary_arrays import int4_array
 
 Connect = Callable[[], Awaitable["psycopg.AsyncConnection[Any]"]]
 

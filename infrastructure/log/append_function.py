@@ -13,7 +13,10 @@ from application.log import Append, Appended, ConditionViolated, IdempotencyMism
 from application.receipts import completed, completion_of
 from domain import tags
 from domain.tags import tag_id
-from infrastructure.log.binary_arrays import (
+from infrastructure.log.codec import encode
+from infrastructure.log.hash_chain import SALT_BYTES
+from infrastructure.log.tags import OtherTagScheme, derived_tags
+from projections.tables.binary_arrays import (
     Array,
     bytea_array,
     int4_array,
@@ -22,9 +25,6 @@ from infrastructure.log.binary_arrays import (
     timestamptz_array,
     uuid_array,
 )
-from infrastructure.log.codec import encode
-from infrastructure.log.hash_chain import SALT_BYTES
-from infrastructure.log.tags import OtherTagScheme, derived_tags
 
 RESULTS: LiteralString = "outcomes, first_positions, receipts, recorded, start, leaves, numbers"
 _CALL: LiteralString = (

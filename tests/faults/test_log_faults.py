@@ -20,8 +20,8 @@ from infrastructure.embedded.services import LocalServices
 from infrastructure.log import append_connection
 from infrastructure.log.append_function import append_parameters
 from infrastructure.log.appender import GroupCommitAppender
-from infrastructure.log.binary_arrays import Array
 from infrastructure.servers.postgres import connect
+from projections.tables.binary_arrays import Array
 from tests.faults.proxy import PostgresProxy
 from tests.infrastructure.log_under_test import (
     SCHEMA,

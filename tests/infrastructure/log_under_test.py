@@ -14,12 +14,12 @@ from uuid_utils.compat import uuid7
 from application.log import Append, Appended, Condition, IdempotencyKey, NewEvent
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
-from infrastructure.log.binary_arrays import int4_array
 from infrastructure.log.event_store import Memory, PostgresEventStore
 from infrastructure.log.hash_chain import COLUMNS, ChainedRow
 from infrastructure.log.library_recorder import LogRecorder
 from infrastructure.log.stream_memory import StreamMemory
 from infrastructure.servers.postgres import connect_sync, pool
+from projections.tables.binary_arrays import int4_array
 
 SCHEMA = "log_main"
 WORKSPACE = UUID("0195a000-0000-7000-8000-000000000001")

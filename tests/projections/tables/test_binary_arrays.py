@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from infrastructure.log.binary_arrays import (
+from projections.tables.binary_arrays import (
     Array,
     bytea_array,
     int4_array,
