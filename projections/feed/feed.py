@@ -18,13 +18,14 @@ from projections.engine.changes import Change, History
 from projections.engine.documents import Documents
 from projections.feed.entries import HistoryEntry, history_entry, plain_entry
 from projections.tables.bounds import Room, within_room
+from projections.tables.columns import Columns
 from projections.tables.portions import portions
 
 _encode = msgspec.json.Encoder().encode
 ANY_VERSION: Final = 2**62
 
 
-_COLUMNS: Final = (
+_COLUMNS: Final = Columns(
     ("position", "bigint"),
     ("workspace_id", "uuid"),
     ("ordinal", "bigint"),
@@ -36,10 +37,7 @@ _COLUMNS: Final = (
     ("entry", "bytea"),
     ("leaving", "bytea"),
 )
-_INSERT: Final = (
-    f"INSERT INTO feed ({', '.join(name for name, _ in _COLUMNS)}) "
-    f"SELECT * FROM unnest({', '.join(f'%b::{type_}[]' for _, type_ in _COLUMNS)})"
-).encode()
+_INSERT: Final = f"INSERT INTO feed ({_COLUMNS.listed}) SELECT * FROM {_COLUMNS.unnested}".encode()
 _NEWEST: Final = (
     "SELECT w.workspace_id, f.ordinal FROM unnest(%b::uuid[]) AS w(workspace_id) CROSS JOIN LATERAL "
     "(SELECT ordinal FROM feed WHERE feed.workspace_id = w.workspace_id ORDER BY position DESC LIMIT 1) f"
@@ -47,8 +45,7 @@ _NEWEST: Final = (
 _ORDINALS: Final = "SELECT position, ordinal FROM feed WHERE position = ANY(%b::bigint[])"
 _REWRITE: Final = (
     "UPDATE feed f SET scope_before = u.scope_before, scope_after = u.scope_after, entry = u.entry, leaving = u.leaving "
-    f"FROM unnest({', '.join(f'%b::{type_}[]' for _, type_ in _COLUMNS)}) AS u({', '.join(name for name, _ in _COLUMNS)}) "
-    "WHERE f.position = u.position"
+    f"FROM {_COLUMNS.unnested} AS u({_COLUMNS.listed}) WHERE f.position = u.position"
 ).encode()
 Row = tuple[object, ...]
 
@@ -72,12 +69,12 @@ class Feed:
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> None:
         """Add one row an event."""
         for portion in portions(self._rows(connection, changes), _octets):
-            connection.execute(_INSERT, tuple(list(column) for column in zip(*portion, strict=True)))
+            connection.execute(_INSERT, _COLUMNS.arrays(portion))
 
     def apply_plainly(self, connection: psycopg.Connection[Any], change: Change[Any]) -> None:
         """Add the row of an event that `apply` fails at: what its envelope says, without reason and changes."""
         ordinal = next(_ordinals(connection, [change]))
-        connection.execute(_INSERT, tuple([value] for value in self._row(change, ordinal, plain_entry(change.record, ordinal))))
+        connection.execute(_INSERT, _COLUMNS.arrays([self._row(change, ordinal, plain_entry(change.record, ordinal))]))
 
     def redact(self, connection: psycopg.Connection[Any], histories: Sequence[History]) -> None:
         """Write the streams' entries again, in their places and with their ordinals."""
@@ -86,7 +83,7 @@ class Feed:
         ordinals = dict(found.fetchall())
         rows = (self._told(change, ordinals[change.record.position]) for change in changes)
         for portion in portions(rows, _octets):
-            connection.execute(_REWRITE, tuple(list(column) for column in zip(*portion, strict=True)))
+            connection.execute(_REWRITE, _COLUMNS.arrays(portion))
 
     def _rows(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> Iterator[Row]:
         for change, ordinal in zip(changes, _ordinals(connection, changes), strict=True):

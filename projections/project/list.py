@@ -13,6 +13,7 @@ from domain.project.aggregate import PROJECT
 from projections.project.document import ProjectChange, ProjectDocument, listed_by
 from projections.project.views import detail_json, summary_json
 from projections.tables.bounds import Room, within_room
+from projections.tables.columns import Columns
 from projections.tables.moments import HELD_AT_INSTANT, AsOf, ended
 from projections.tables.pages import ListCursor, Page
 
@@ -27,7 +28,7 @@ class ProjectQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sort: ProjectSort = "key"
 
 
-_COLUMNS: Final = (
+_COLUMNS: Final = Columns(
     ("project_id", "uuid"),
     ("workspace_id", "uuid"),
     ("created_position", "bigint"),
@@ -41,18 +42,29 @@ _COLUMNS: Final = (
     ("summary", "bytea"),
     ("detail", "bytea"),
 )
-_NAMES: Final = [name for name, _ in _COLUMNS]
 _UPSERT: Final = (
-    f"INSERT INTO project_list ({', '.join(_NAMES)}) SELECT * FROM unnest({', '.join(f'%b::{t}[]' for _, t in _COLUMNS)}) "
-    "ON CONFLICT (project_id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _NAMES[3:])
+    f"INSERT INTO project_list ({_COLUMNS.listed}) SELECT * FROM {_COLUMNS.unnested} "
+    "ON CONFLICT (project_id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.names[3:])
 ).encode()
+_OF_PAST: Final = Columns(
+    ("workspace_id", "uuid"),
+    ("project_id", "uuid"),
+    ("created_position", "bigint"),
+    ("from_position", "bigint"),
+    ("to_position", "bigint"),
+    ("node", "bigint"),
+    ("from_at", "timestamptz"),
+    ("to_at", "timestamptz"),
+    ("moment_node", "bigint"),
+    ("key", "text"),
+    ("archived", "boolean"),
+    ("deleted", "boolean"),
+)
 _PAST: Final = (
-    "INSERT INTO project_list_past (workspace_id, project_id, created_position, from_position, to_position, node, from_at, "
-    "to_at, moment_node, key, archived, deleted) SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::bigint[], "
-    "%b::bigint[], %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::text[], %b::boolean[], %b::boolean[]) "
+    f"INSERT INTO project_list_past ({_OF_PAST.listed}) SELECT * FROM {_OF_PAST.unnested} "
     # As with tasks: what was erased meanwhile is folded from what is left, and written again when it is redacted.
     "ON CONFLICT DO NOTHING"
-)
+).encode()
 
 
 class ProjectList:
@@ -77,16 +89,12 @@ class ProjectList:
 
 
 def _write(connection: psycopg.Connection[Any], newest: Iterable[ProjectDocument], changes: Iterable[ProjectChange]) -> None:
-    connection.execute(_UPSERT, _columns([_row(document) for document in newest]))
+    connection.execute(_UPSERT, _COLUMNS.arrays(map(_row, newest)))
     past = [
         _past_row(change.before, change) for change in changes if change.before and change.before.since != change.after.since
     ]
     if past:
-        connection.execute(_PAST, _columns(past))
-
-
-def _columns(rows: Sequence[tuple[object, ...]]) -> tuple[list[object], ...]:
-    return tuple(list(column) for column in zip(*rows, strict=True))
+        connection.execute(_PAST, _OF_PAST.arrays(past))
 
 
 def _row(document: ProjectDocument) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """Arrays in PostgreSQL's binary format: the server reads exactly the values that were put in."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,9 +10,14 @@ import pytest
 
 from projections.tables.binary_arrays import (
     Array,
+    bool_array,
     bytea_array,
+    date_array,
+    float8_array,
+    int2_array,
     int4_array,
     int8_array,
+    signed_int4_array,
     text_array,
     timestamptz_array,
     uuid_array,
@@ -20,7 +25,12 @@ from projections.tables.binary_arrays import (
 
 MAKERS: dict[str, tuple[Callable[[Any], Array], Sequence[object]]] = {
     "int4": (int4_array, (0, 1, 255, 256, 2**31 - 1)),
-    "int8": (int8_array, (0, 1, -1, 2**31, 2**63 - 1, -(2**63))),
+    "integer": (signed_int4_array, (0, 1, -1, None, 2**31 - 1, -(2**31))),
+    "int8": (int8_array, (0, 1, -1, None, 2**31, 2**63 - 1, -(2**63))),
+    "smallint": (int2_array, (0, -1, None, 2**15 - 1, -(2**15))),
+    "float8": (float8_array, (0.0, -1.5, None, 1e300, 0.1)),
+    "boolean": (bool_array, (True, None, False)),
+    "date": (date_array, (date(2000, 1, 1), date(1, 1, 1), None, date(9999, 12, 31))),
     "uuid": (uuid_array, (UUID(int=0), UUID(int=2**128 - 1), None, uuid4())),
     "text": (text_array, ("", "plain", None, 'comma, "quote" {brace} \\ NULL', "ü 漢 😀", "x" * 70_000)),
     "bytea": (bytea_array, (b"", b"\x00\xff", None, bytes(range(256)))),
