@@ -13,10 +13,10 @@ then. A task that is moved takes its completion with it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 from uuid import UUID
 
 import msgspec
@@ -46,6 +46,7 @@ from domain.task.events import (
     TaskStopped,
     TaskUnassigned,
 )
+from projections.tables.columns import Columns
 from projections.task.document import TaskChange, TaskDocument
 
 DAYS_MAX: Final = 7400
@@ -62,15 +63,33 @@ _COUNTS: Final = (
     "open_change",
     "in_progress_change",
 )
+_OF_DAYS: Final = Columns(
+    ("workspace_id", "uuid"), ("scope", "uuid"), ("day", "date"), *((name, "integer") for name in _COUNTS)
+)
 _ADD_DAYS: Final = (
-    f"INSERT INTO flow_daily (workspace_id, scope, day, {', '.join(_COUNTS)}) "
-    f"SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::date[], {', '.join(['%b::integer[]'] * len(_COUNTS))}) "
+    f"INSERT INTO flow_daily ({_OF_DAYS.listed}) SELECT * FROM {_OF_DAYS.unnested} "
     "ON CONFLICT (workspace_id, scope, day) DO UPDATE SET "
     + ", ".join(f"{name} = flow_daily.{name} + excluded.{name}" for name in _COUNTS)
 ).encode()
+_OF_COMPLETIONS: Final = Columns(
+    ("task_id", "uuid"),
+    ("workspace_id", "uuid"),
+    ("project_id", "uuid"),
+    ("completed_at", "timestamptz"),
+    ("lead_seconds", "float8"),
+    ("cycle_seconds", "float8"),
+)
+_ADD_COMPLETIONS: Final = (
+    f"INSERT INTO flow_completions ({_OF_COMPLETIONS.listed}) SELECT * FROM {_OF_COMPLETIONS.unnested} "
+    "ON CONFLICT (task_id) DO UPDATE SET project_id = excluded.project_id, completed_at = excluded.completed_at, "
+    "lead_seconds = excluded.lead_seconds, cycle_seconds = excluded.cycle_seconds"
+).encode()
 
 
-_Days = dict[tuple[UUID, UUID, date], Counter[str]]
+_Place = tuple[UUID, UUID, date]
+"""A workspace, it or one of its projects, and a day."""
+
+_Days = dict[_Place, Counter[str]]
 
 
 class Flow:
@@ -85,78 +104,101 @@ class Flow:
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Add the changes to their days, and write which tasks stand completed now."""
         days: _Days = defaultdict(Counter)
-        moved: dict[UUID, TaskDocument] = {}
+        moved: dict[UUID, tuple[datetime | None, TaskDocument]] = {}
         for change in changes:
-            for scope, before, after in _scopes(change):
-                _count(days, (change.after.workspace_id, scope), change, (before, after))
-            if _stands(change.before) != _stands(change.after):
-                moved[change.after.id] = change.after
+            after, counted = change.after, _counted(known(change.record.event))
+            before, now = _standing(change.before), _standing(after)
+            if counted is None and before == now:
+                continue
+            _count(days, after, counted, before, now)
+            if _stands_otherwise(before, now):
+                moved[after.id] = now.completed, after
         if days:
             rows = [(*key, *(counts[name] for name in _COUNTS)) for key, counts in sorted(days.items())]
-            connection.execute(_ADD_DAYS, tuple(list(column) for column in zip(*rows, strict=True)))
+            connection.execute(_ADD_DAYS, _OF_DAYS.arrays(rows))
         if moved:
-            _write_completions(connection, list(moved.values()))
+            _write_completions(connection, moved)
 
     def redact(self, connection: psycopg.Connection[Any], histories: Sequence[Sequence[TaskChange]]) -> None:
         """Nothing to do: what is counted and measured here, types and envelopes tell, and those stay."""
 
 
-Sides = tuple[TaskDocument | None, TaskDocument | None]
+class _Standing(NamedTuple):
+    """What a task counts for: whether it is open, and under way, as 0 or 1; when it was completed, if it stands so; where."""
+
+    open: int
+    under_way: int
+    completed: datetime | None
+    project: UUID | None
 
 
-def _scopes(change: TaskChange) -> Iterator[tuple[UUID, TaskDocument | None, TaskDocument | None]]:
-    """For the workspace and for each project that it concerns: the task before and after as far as it was in it."""
-    before, after = change.before, change.after
-    yield after.workspace_id, before, after
-    old, new = before.task.project_id if before else None, after.task.project_id
-    if old is not None and old != new:
-        yield old, before, None
-    if new is not None:
-        yield new, before if old == new else None, after
+_NOWHERE: Final = _Standing(0, 0, None, None)
 
 
-def _count(days: _Days, scope: tuple[UUID, UUID], change: TaskChange, sides: Sides) -> None:
-    before, after = sides
-    counted = _counted(known(change.record.event)) if after else None
-    opened = _is_open(after) - _is_open(before)
-    begun = _is_under_way(after) - _is_under_way(before)
+def _standing(document: TaskDocument | None) -> _Standing:
+    if document is None:
+        return _NOWHERE
+    task = document.task
+    if task.deleted:
+        return _Standing(0, 0, None, task.project_id)
+    is_open = int(task.status in ("open", "in_progress"))
+    completed = document.clock.completed if task.status == "completed" else None
+    return _Standing(is_open, int(is_open and document.clock.underway), completed, task.project_id)
+
+
+def _stands_otherwise(before: _Standing, now: _Standing) -> bool:
+    """Whether a task is completed that was not, or the other way round, or at another time or elsewhere."""
+    return before.completed != now.completed or (now.completed is not None and before.project != now.project)
+
+
+def _count(days: _Days, document: TaskDocument, counted: str | None, before: _Standing, now: _Standing) -> None:
+    """For the workspace and for each project that it concerns, what changed there."""
+    workspace, day = document.workspace_id, document.clock.latest.date()
+    _count_in(days, (workspace, workspace, day), counted, before, now)
+    if before.project == now.project:
+        if now.project is not None:
+            _count_in(days, (workspace, now.project, day), counted, before, now)
+        return
+    if before.project is not None:
+        _count_in(days, (workspace, before.project, day), None, before, _NOWHERE)
+    if now.project is not None:
+        _count_in(days, (workspace, now.project, day), counted, _NOWHERE, now)
+
+
+def _count_in(days: _Days, place: _Place, counted: str | None, before: _Standing, now: _Standing) -> None:
+    opened, begun = now.open - before.open, now.under_way - before.under_way
     if counted or opened or begun:
-        day = days[*scope, change.after.clock.latest.date()]
+        day = days[place]
         if counted:
             day[counted] += 1
         day["open_change"] += opened
         day["in_progress_change"] += begun
-    stood, stands = _completed(before), _completed(after)
-    if stood != stands:
-        if stood:
-            days[*scope, stood.date()]["completed"] -= 1
-        if stands:
-            days[*scope, stands.date()]["completed"] += 1
+    if before.completed != now.completed:
+        if before.completed:
+            days[*place[:2], before.completed.date()]["completed"] -= 1
+        if now.completed:
+            days[*place[:2], now.completed.date()]["completed"] += 1
 
 
-def _write_completions(connection: psycopg.Connection[Any], documents: Sequence[TaskDocument]) -> None:
-    standing = [(document, at) for document in documents if (at := _completed(document))]
-    gone = [document.id for document in documents if not _completed(document)]
+def _write_completions(connection: psycopg.Connection[Any], moved: Mapping[UUID, tuple[datetime | None, TaskDocument]]) -> None:
+    gone = [task_id for task_id, (at, _) in moved.items() if at is None]
+    standing = [(document, at) for at, document in moved.values() if at is not None]
     if gone:
         connection.execute("DELETE FROM flow_completions WHERE task_id = ANY(%b)", (gone,))
     if standing:
-        connection.execute(
-            "INSERT INTO flow_completions (task_id, workspace_id, project_id, completed_at, lead_seconds, cycle_seconds) "
-            "SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::timestamptz[], %b::float8[], %b::float8[]) "
-            "ON CONFLICT (task_id) DO UPDATE SET project_id = excluded.project_id, completed_at = excluded.completed_at, "
-            "lead_seconds = excluded.lead_seconds, cycle_seconds = excluded.cycle_seconds",
-            (
-                [document.id for document, _ in standing],
-                [document.workspace_id for document, _ in standing],
-                [document.task.project_id for document, _ in standing],
-                [at for _, at in standing],
-                [(at - document.clock.created).total_seconds() for document, at in standing],
-                [
-                    (at - document.clock.started).total_seconds() if document.clock.started else None
-                    for document, at in standing
-                ],
-            ),
-        )
+        connection.execute(_ADD_COMPLETIONS, _OF_COMPLETIONS.arrays(_completion(document, at) for document, at in standing))
+
+
+def _completion(document: TaskDocument, at: datetime) -> tuple[object, ...]:
+    clock = document.clock
+    return (
+        document.id,
+        document.workspace_id,
+        document.task.project_id,
+        at,
+        (at - clock.created).total_seconds(),
+        (at - clock.started).total_seconds() if clock.started else None,
+    )
 
 
 def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one line an entry
@@ -191,27 +233,6 @@ def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one 
             return None
         case _:
             assert_never(event)
-
-
-def _is_open(document: TaskDocument | None) -> int:
-    return int(document is not None and not document.task.deleted and document.task.status in ("open", "in_progress"))
-
-
-def _is_under_way(document: TaskDocument | None) -> int:
-    return int(document is not None and document.clock.underway and _is_open(document))
-
-
-def _stands(document: TaskDocument | None) -> tuple[datetime, UUID | None] | None:
-    """When a task was completed that stands so, and in which project it is."""
-    at = _completed(document)
-    return (at, document.task.project_id) if document and at else None
-
-
-def _completed(document: TaskDocument | None) -> datetime | None:
-    """When the task was completed, while it stands so."""
-    if document is None or document.task.deleted or document.task.status != "completed":
-        return None
-    return document.clock.completed
 
 
 class FlowDay(msgspec.Struct, frozen=True, gc=False, kw_only=True):
