@@ -1,10 +1,11 @@
 """A timeline entry: what one event of any stream tells those who follow or look back."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import astuple
 
 from domain.envelope import Erased, RecordedEvent
 from projections.engine.changes import Change
@@ -49,20 +50,32 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 def history_entry(change: Change[Any], kind: Documents[Any], ordinal: int) -> HistoryEntry:
     """The timeline entry of one change."""
     event = change.record.event
-    return msgspec.structs.replace(
-        plain_entry(change.record, ordinal),
-        reason=getattr(event, "reason", None),
-        attributes=getattr(event, "attributes", {}),
-        changes=tuple(
-            told
-            for told in field_changes(kind.state(change.before) if change.before else None, kind.state(change.after))
-            if told.field in kind.aggregate.fields
-        ),
+    before, after = kind.state(change.before) if change.before else None, kind.state(change.after)
+    fields = kind.aggregate.fields
+    return _entry(
+        change.record,
+        ordinal,
+        getattr(event, "reason", None),
+        getattr(event, "attributes", _NO_ATTRIBUTES),
+        tuple([told for told in field_changes(before, after) if told.field in fields]),
     )
 
 
 def plain_entry(record: RecordedEvent[Any], ordinal: int) -> HistoryEntry:
     """What an event's envelope says: everything but why, with which attributes, and what it changed."""
+    return _entry(record, ordinal, None, _NO_ATTRIBUTES, ())
+
+
+_NO_ATTRIBUTES: Final[dict[str, str]] = {}
+
+
+def _entry(
+    record: RecordedEvent[Any],
+    ordinal: int,
+    reason: str | None,
+    attributes: dict[str, str],
+    changes: tuple[FieldChange, ...],
+) -> HistoryEntry:
     return HistoryEntry(
         position=record.position,
         stream_id=record.stream_id,
@@ -71,13 +84,13 @@ def plain_entry(record: RecordedEvent[Any], ordinal: int) -> HistoryEntry:
         principal_id=record.principal_id,
         recorded_at=record.recorded_at,
         effective_at=record.effective_at,
-        reason=None,
-        attributes={},
+        reason=reason,
+        attributes=attributes,
         command_id=record.command_id,
         correlation_id=record.correlation_id,
         causation_id=record.causation_id,
         hash=record.hash.hex(),
-        changes=(),
+        changes=changes,
         erased=isinstance(record.event, Erased),
         ordinal=ordinal,
     )
@@ -90,11 +103,16 @@ def topic_of(event: msgspec.Struct) -> str:
 
 def field_changes(before: msgspec.Struct | None, after: msgspec.Struct) -> tuple[FieldChange, ...]:
     """The fields in which two states differ; for a new stream every field that says something, from null."""
-    fields = after.__struct_fields__
+    fields, values = after.__struct_fields__, astuple(after)
     if before is None:
-        return tuple(FieldChange(field, None, new) for field in fields if not _is_empty(new := getattr(after, field)))
+        return tuple([FieldChange(field, None, new) for field, new in zip(fields, values, strict=True) if not _is_empty(new)])
     return tuple(
-        FieldChange(field, old, new) for field in fields if (old := getattr(before, field)) != (new := getattr(after, field))
+        [
+            FieldChange(field, old, new)
+            for field, old, new in zip(fields, astuple(before), values, strict=True)
+            # What an event leaves as it is stays the same object.
+            if old is not new and old != new
+        ]
     )
 
 
