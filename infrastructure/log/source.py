@@ -1,12 +1,13 @@
 """The log as the projections read it: synchronous, one connection, reopened when it was lost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from infrastructure.log.codec import UnknownEventType
+from infrastructure.log.known_uuids import load_known_uuids
 from infrastructure.log.rows import COLUMNS, HEAD, Record, any_event, own_events
 from infrastructure.log.system_stream import LAST_ERASURE
 from infrastructure.servers.postgres import connect_sync, log_schema
@@ -37,12 +38,22 @@ _TAILS = (
 
 
 class Reconnecting:
-    """One synchronous connection to a log's schema that is opened when it is first needed and after it was lost."""
+    """One synchronous connection to a log's schema that is opened when it is first needed and after it was lost.
 
-    def __init__(self, database_url: str, schema: str, application: str) -> None:
+    `prepare` is done to each that is opened.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        schema: str,
+        application: str,
+        prepare: Callable[[psycopg.Connection[Any]], None] = lambda _: None,
+    ) -> None:
         self._database_url = database_url
         self._schema = schema
         self._application = application
+        self._prepare = prepare
         self._connection: psycopg.Connection[Any] | None = None
 
     def get(self) -> psycopg.Connection[Any]:
@@ -50,6 +61,7 @@ class Reconnecting:
         connection = self._connection
         if connection is None or connection.closed or connection.broken:
             connection = connect_sync(self._database_url, self._schema, self._application)
+            self._prepare(connection)
             self._connection = connection
         return connection
 
@@ -64,7 +76,7 @@ class PostgresLogSource:
     """LogSource over PostgreSQL. Without `snapshots`, earlier states are folded from the events alone."""
 
     def __init__(self, database_url: str, log_name: str, snapshots: bool = True) -> None:
-        self._connection = Reconnecting(database_url, log_schema(log_name), "taskmaster log reader")
+        self._connection = Reconnecting(database_url, log_schema(log_name), "taskmaster log reader", load_known_uuids)
         self._snapshots = snapshots
         self._last_erasure = 0
 
