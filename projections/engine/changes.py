@@ -16,6 +16,8 @@ KEPT_DOCUMENTS = 20_000
 KEPT_CHANGES = 6_000
 KEPT_BYTES = 128 * 1024 * 1024
 """Of documents and changes together, roughly; a setting for workers."""
+_PASSED_BYTES = 500
+_CHANGE_BYTES = 1_000
 
 
 class Change(msgspec.Struct, Generic[D], frozen=True, gc=False):
@@ -156,6 +158,7 @@ class ChangeReader:
         self._lock = threading.Lock()
         self._documents: OrderedDict[UUID, tuple[Any, int]] = OrderedDict()
         self._recent: list[Entry] = []
+        self._recent_sizes: list[int] = []
         self._last_erasure = 0
 
     @property
@@ -170,24 +173,28 @@ class ChangeReader:
             if recent and recent[0].record.position <= position + 1 <= recent[-1].record.position:
                 start = position + 1 - recent[0].record.position
                 return recent[start : start + limit]
-            changes = self._read(position, limit)
-            if recent and changes and recent[-1].record.position + 1 == changes[0].record.position:
-                recent.extend(changes)
-                self._recent_bytes += sum(map(self._entry_size, changes))
-            elif changes:
-                self._recent = list(changes)
-                self._recent_bytes = sum(map(self._entry_size, changes))
+            changes, sizes = self._read(position, limit)
+            if not changes:
+                return changes
+            if recent and recent[-1].record.position + 1 != changes[0].record.position:
+                recent.clear()
+                self._recent_sizes.clear()
+                self._recent_bytes = 0
+            recent.extend(changes)
+            self._recent_sizes.extend(sizes)
+            self._recent_bytes += sum(sizes)
             self._trim()
             return changes
 
     def _trim(self) -> None:
-        recent = self._recent
+        recent, sizes = self._recent, self._recent_sizes
         spare = max(0, len(recent) - KEPT_CHANGES)
-        self._recent_bytes -= sum(map(self._entry_size, recent[:spare]))
+        self._recent_bytes -= sum(sizes[:spare])
         while spare < len(recent) and self._recent_bytes > self._most_bytes:
-            self._recent_bytes -= self._entry_size(recent[spare])
+            self._recent_bytes -= sizes[spare]
             spare += 1
         del recent[:spare]
+        del sizes[:spare]
         documents = self._documents
         while len(documents) > KEPT_DOCUMENTS or (documents and self._document_bytes > self._most_bytes):
             self._document_bytes -= documents.popitem(last=False)[1][1]
@@ -217,35 +224,42 @@ class ChangeReader:
 
     def _drop(self) -> None:
         self._documents.clear()
-        self._recent = []
+        self._recent.clear()
+        self._recent_sizes.clear()
         self._document_bytes = self._recent_bytes = 0
 
-    def _read(self, position: int, limit: int) -> list[Entry]:
+    def _read(self, position: int, limit: int) -> tuple[list[Entry], list[int]]:
         try:
             records = self._source.events_after(position, limit)
             if records and self._source.last_erasure != self._last_erasure:
                 self._drop()
+                for documents in self._documents_of.values():
+                    documents.forget()
                 self._last_erasure = self._source.last_erasure
             return self._fold(records)
         except Exception:
             self._drop()
             raise
 
-    def _fold(self, records: Sequence[RecordedEvent[Any] | ForeignEvent]) -> list[Entry]:
+    def _fold(self, records: Sequence[RecordedEvent[Any] | ForeignEvent]) -> tuple[list[Entry], list[int]]:
+        """What the records did, and how many bytes each takes, about: the document before it is, but for what changed, the same
+        memory."""
         kinds = [self._kind_of(record.event) if type(record) is RecordedEvent else None for record in records]
         self._recover(records, kinds)
         documents = self._documents
         entries: list[Entry] = []
+        sizes: list[int] = []
         for record, kind in zip(records, kinds, strict=True):
             if kind is None or isinstance(record, ForeignEvent):
                 entries.append(self._passed(record))
+                sizes.append(_PASSED_BYTES)
                 continue
             known = documents.get(record.stream_id) if record.version > 1 else None
             before = known[0] if known else None
             after = kind.fold(before, record)
-            self._keep(kind, after)
+            sizes.append(_CHANGE_BYTES + self._keep(kind, after))
             entries.append(Change(record, before, after, kind.aggregate.name))
-        return entries
+        return entries, sizes
 
     def _passed(self, record: RecordedEvent[Any] | ForeignEvent) -> Entry:
         if isinstance(record, StreamsErased):
@@ -260,11 +274,13 @@ class ChangeReader:
     def _kind_of(self, event: msgspec.Struct) -> Documents[Any] | None:
         return self._kinds_by_topic.get(event.topic) if type(event) is Erased else self._kinds.get(type(event))
 
-    def _keep(self, kind: Documents[Any], document: Document) -> None:
+    def _keep(self, kind: Documents[Any], document: Document) -> int:
+        """Keep the document; returns its size."""
         known = self._documents.get(document.id)
         size = kind.size(document)
         self._document_bytes += size - known[1] if known else size
         self._documents[document.id] = (document, size)
+        return size
 
     def _recover(self, records: Sequence[RecordedEvent[Any] | ForeignEvent], kinds: Sequence[Documents[Any] | None]) -> None:
         """Load the documents of streams whose state before these events is not at hand."""
@@ -283,10 +299,6 @@ class ChangeReader:
             kind = self._documents_of[name]
             for document in self._source.documents_at(kind, versions).values():
                 self._keep(kind, document)
-
-    def _entry_size(self, entry: Entry) -> int:
-        """The document before it is, but for the fields that changed, the same memory."""
-        return 500 if not isinstance(entry, Change) else 1000 + self._documents_of[entry.aggregate].size(entry.after)
 
 
 def _passed_over(record: RecordedEvent[Any] | ForeignEvent) -> ForeignEvent:

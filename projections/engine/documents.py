@@ -65,12 +65,16 @@ SPAN: Final = 100
 """So many events of a stream are folded at a time, and lie between two of its snapshots where its kind has any."""
 
 
+def nothing_is_remembered() -> None:
+    """There is nothing to forget."""
+
+
 class Documents(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     """The documents of one aggregate.
 
     `fold` is the step from one event to the next document and never raises; `state` is the aggregate's own state in it; `size`
     is what it takes in memory, in bytes, about; `scope` is where the stream belongs, such as a task to its project, None for
-    nowhere: by it those who follow are shown a part of what happens.
+    nowhere: by it those who follow are shown a part of what happens. `forget` drops what is remembered of what they said.
     """
 
     aggregate: Aggregate[Any, Any, Any]
@@ -79,3 +83,4 @@ class Documents(msgspec.Struct, Generic[D], frozen=True, kw_only=True):
     size: Callable[[D], int]
     scope: Callable[[D], UUID | None]
     snapshots: Snapshots[D] | None = None
+    forget: Callable[[], None] = nothing_is_remembered

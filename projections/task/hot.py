@@ -28,7 +28,7 @@ import msgspec
 from domain.task.aggregate import TASK
 from projections.engine.changes import LogIdentity
 from projections.task.document import TaskChange, TaskDocument
-from projections.task.views import detail_json, summary_json
+from projections.task.renderings import rendering
 
 NAME: Final = "hot_tasks"
 FOLLOWS: Final = frozenset({TASK.name})
@@ -225,7 +225,7 @@ def write_arguments(keys: HotKeys, expected: bytes, new: bytes, changes: Sequenc
         moved = [(status, number) for status, number in counters[workspace].items() if number]
         arguments += [workspace.hex, created[workspace], len(shown), len(gone), len(moved)]
         for document in shown:
-            arguments += (document.id.hex, document.created_position, summary_json(document))
+            arguments += (document.id.hex, document.created_position, rendering(document).summary)
         arguments += gone
         for status, number in moved:
             arguments += (status, number)
@@ -251,7 +251,7 @@ def read_counts(counts: Any, totals: Any) -> dict[str, int] | None:
 
 
 def _stored(document: TaskDocument) -> bytes:
-    return b"%d %s" % (document.version, detail_json(document))
+    return b"%d %s" % (document.version, rendering(document).detail)
 
 
 def read_task(stored: bytes) -> tuple[int, bytes]:

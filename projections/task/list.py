@@ -11,12 +11,13 @@ from psycopg.sql import SQL, Composed
 
 from domain.task.aggregate import TASK
 from projections.tables.bounds import Room, within_room
+from projections.tables.columns import Columns
 from projections.tables.moments import Since
 from projections.tables.pages import ListCursor, Page
 from projections.tables.portions import portions
 from projections.task.document import TaskChange, TaskDocument
 from projections.task.facets import FACETS, FIXED, stored_facets, terms_of
-from projections.task.list_past import rewrite_past, words_of, write_past
+from projections.task.list_past import rewrite_past, write_past
 from projections.task.list_query import (
     NOTHING,
     ORDERS,
@@ -29,9 +30,9 @@ from projections.task.list_query import (
     beyond,
     near,
 )
-from projections.task.views import detail_json, summary_json
+from projections.task.renderings import rendering, words_of
 
-_COLUMNS: Final = (
+_COLUMNS: Final = Columns(
     ("task_id", "uuid"),
     ("workspace_id", "uuid"),
     ("created_position", "bigint"),
@@ -47,15 +48,14 @@ _COLUMNS: Final = (
     ("summary", "bytea"),
     ("detail", "bytea"),
 )
-_NAMES: Final = [name for name, _ in _COLUMNS]
 _NEVER_CHANGE: Final = {"task_id", "workspace_id", "created_position", *(fixed.field for fixed in FIXED)}
 # Terms and words travel as one text a row each: arrays of arrays must be rectangular.
 _READ: Final = {"terms": "string_to_array(t.terms, E'\\n')", "words": "array_to_tsvector(string_to_array(t.words, E'\\n'))"}
 _UPSERT: Final = (
-    f"INSERT INTO task_list ({', '.join(_NAMES)}) SELECT {', '.join(_READ.get(name, 't.' + name) for name in _NAMES)} "
-    f"FROM unnest({', '.join(f'%b::{type_}[]' for _, type_ in _COLUMNS)}) AS t({', '.join(_NAMES)}) "
+    f"INSERT INTO task_list ({_COLUMNS.listed}) SELECT {', '.join(_READ.get(name, 't.' + name) for name in _COLUMNS.names)} "
+    f"FROM {_COLUMNS.unnested} AS t({_COLUMNS.listed}) "
     "ON CONFLICT (task_id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _NAMES if name not in _NEVER_CHANGE)
+    + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.names if name not in _NEVER_CHANGE)
 ).encode()
 
 
@@ -82,8 +82,7 @@ class TaskList:
 
 def _write(connection: psycopg.Connection[Any], newest: Iterable[TaskDocument]) -> None:
     for documents in portions(newest, _characters):
-        columns = zip(*map(_row, documents), strict=True)
-        connection.execute(_UPSERT, tuple(list(column) for column in columns))
+        connection.execute(_UPSERT, _COLUMNS.arrays(map(_row, documents)))
 
 
 def _characters(document: TaskDocument) -> int:
@@ -103,8 +102,7 @@ def _row(document: TaskDocument) -> tuple[object, ...]:
         document.position,
         *_since(document, document.facets_since),
         *_since(document, document.text_since),
-        summary_json(document),
-        detail_json(document),
+        *rendering(document),
     )
 
 

@@ -1,7 +1,7 @@
 """The past of `task_list`: what each change of a facet, a set or a text ended, as closed ranges, and running counts."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Final, get_args
 from uuid import UUID
@@ -9,11 +9,12 @@ from uuid import UUID
 import psycopg
 
 from domain.task.values import Status
+from projections.tables.columns import Columns
 from projections.tables.moments import Ended, Since, ended
 from projections.tables.portions import portions
-from projections.tables.words import lexemes, scope_of
 from projections.task.document import TaskChange, TaskDocument
 from projections.task.facets import FACETS, FIXED, sets_of, stored_facets, term_id, terms_of
+from projections.task.renderings import words_of
 
 STILL: Final = 2**63 - 1
 """The last position of what holds."""
@@ -21,7 +22,9 @@ STILL: Final = 2**63 - 1
 KINDS: Final = (*get_args(Status), "deleted")
 """What counts stand for, in order."""
 
-_COLUMNS: Final = (
+_NUMBERS: Final = {kind: number for number, kind in enumerate(KINDS)}
+
+_COLUMNS: Final = Columns(
     ("workspace_id", "uuid"),
     ("task_id", "uuid"),
     ("created_position", "bigint"),
@@ -35,15 +38,11 @@ _COLUMNS: Final = (
 )
 
 
-def _insert(table: str, columns: Sequence[tuple[str, str]]) -> bytes:
-    names = ", ".join(name for name, _ in columns)
-    arrays = ", ".join(f"%b::{type_}[]" for _, type_ in columns)
-    return f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays})".encode()
-
-
 # A task whose payloads were erased meanwhile is folded from what is left: until it is redacted, and all of this is written
 # again, a range may begin where one stands that was written before.
-_PAST: Final = _insert("task_list_past", _COLUMNS) + b" ON CONFLICT DO NOTHING"
+_PAST: Final = (
+    f"INSERT INTO task_list_past ({_COLUMNS.listed}) SELECT * FROM {_COLUMNS.unnested} ON CONFLICT DO NOTHING".encode()
+)
 _OF_SPAN: Final = (
     ("created_position", "bigint"),
     ("from_position", "bigint"),
@@ -51,19 +50,32 @@ _OF_SPAN: Final = (
     ("from_at", "timestamptz"),
     ("to_at", "timestamptz"),
 )
-_SPANS: Final = _insert("task_term_spans", (*_OF_SPAN, ("term", "uuid")))
+_OF_SPANS: Final = Columns(*_OF_SPAN, ("term", "uuid"))
+_SPANS: Final = f"INSERT INTO task_term_spans ({_OF_SPANS.listed}) SELECT * FROM {_OF_SPANS.unnested}".encode()
+_OF_ENDS: Final = Columns(("term", "uuid"), ("created_position", "bigint"), ("to_position", "bigint"), ("to_at", "timestamptz"))
 _CLOSE: Final = (
     "UPDATE task_term_spans s SET to_position = u.to_position, to_at = u.to_at "
-    "FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::timestamptz[]) AS u(term, created_position, to_position, to_at) "
+    f"FROM {_OF_ENDS.unnested} AS u({_OF_ENDS.listed}) "
     f"WHERE s.term = u.term AND s.created_position = u.created_position AND s.to_position = {STILL}"
-)
+).encode()
+_OF_TEXTS: Final = Columns(*_OF_SPAN, ("words", "text"))
 _TEXTS: Final = (
-    "INSERT INTO task_text_past (created_position, from_position, to_position, from_at, to_at, words) "
+    f"INSERT INTO task_text_past ({_OF_TEXTS.listed}) "
     "SELECT t.created_position, t.from_position, t.to_position, t.from_at, t.to_at, "
     "array_to_tsvector(string_to_array(t.words, E'\\n')) "
-    "FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::text[]) "
-    "AS t(created_position, from_position, to_position, from_at, to_at, words)"
-)
+    f"FROM {_OF_TEXTS.unnested} AS t({_OF_TEXTS.listed})"
+).encode()
+_OF_SCOPES: Final = Columns(("workspace_id", "uuid"), ("scope", "uuid"))
+_NEWEST_COUNTS: Final = (
+    f"SELECT w.workspace_id, w.scope, t.position, t.counts FROM {_OF_SCOPES.unnested} AS w({_OF_SCOPES.listed}) "
+    "CROSS JOIN LATERAL (SELECT position, counts FROM task_counts c WHERE c.workspace_id = w.workspace_id "
+    "AND c.scope = w.scope ORDER BY position DESC LIMIT 1) t"
+).encode()
+_OF_COUNTS: Final = Columns(("workspace_id", "uuid"), ("scope", "uuid"), ("position", "bigint"), ("counts", "text"))
+_COUNTS: Final = (
+    f"INSERT INTO task_counts ({_OF_COUNTS.listed}) SELECT t.workspace_id, t.scope, t.position, t.counts::integer[] "
+    f"FROM {_OF_COUNTS.unnested} AS t({_OF_COUNTS.listed})"
+).encode()
 
 
 def write_past(connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
@@ -88,19 +100,9 @@ def _write_ranges(connection: psycopg.Connection[Any], changes: Sequence[TaskCha
         if change.before and change.before.facets_since != change.after.facets_since
     ]
     if ended:
-        connection.execute(_PAST, _columns(ended))
+        connection.execute(_PAST, _COLUMNS.arrays(ended))
     _write_spans(connection, changes)
     _write_texts(connection, changes)
-
-
-def words_of(document: TaskDocument) -> str:
-    """What the task is found by, a line a lexeme."""
-    task, scope = document.task, scope_of(document.workspace_id)
-    return "\n".join(scope + lexeme for lexeme in lexemes(task.title, task.labels, task.description))
-
-
-def _columns(rows: Iterable[Sequence[object]]) -> tuple[list[object], ...]:
-    return tuple(list(column) for column in zip(*rows, strict=True))
 
 
 def _ended(since: Since, change: TaskChange) -> Ended:
@@ -148,9 +150,9 @@ def _write_spans(connection: psycopg.Connection[Any], changes: Sequence[TaskChan
             begun[term, created] = row
             rows.append(row)
     if closed:
-        connection.execute(_CLOSE, _columns(closed), prepare=True)
+        connection.execute(_CLOSE, _OF_ENDS.arrays(closed), prepare=True)
     if rows:
-        connection.execute(_SPANS, _columns(rows))
+        connection.execute(_SPANS, _OF_SPANS.arrays(rows))
 
 
 def _write_texts(connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
@@ -161,7 +163,7 @@ def _write_texts(connection: psycopg.Connection[Any], changes: Sequence[TaskChan
             for change in portion
             if (before := change.before) and (past := _ended(before.text_since, change))
         ]
-        connection.execute(_TEXTS, _columns(rows))
+        connection.execute(_TEXTS, _OF_TEXTS.arrays(rows))
 
 
 Scope = tuple[UUID, UUID]
@@ -172,13 +174,7 @@ def _write_counts(connection: psycopg.Connection[Any], changes: Sequence[TaskCha
     moved = _moved(changes)
     if not moved:
         return
-    newest = connection.execute(
-        "SELECT w.workspace_id, w.scope, t.position, t.counts FROM unnest(%b::uuid[], %b::uuid[]) AS w(workspace_id, scope) "
-        "CROSS JOIN LATERAL (SELECT position, counts FROM task_counts c WHERE c.workspace_id = w.workspace_id "
-        "AND c.scope = w.scope ORDER BY position DESC LIMIT 1) t",
-        _columns(moved),
-        prepare=True,
-    )
+    newest = connection.execute(_NEWEST_COUNTS, _OF_SCOPES.arrays(moved), prepare=True)
     standing = {(workspace, scope): (position, counts) for workspace, scope, position, counts in newest}
     rows: list[tuple[UUID, UUID, int, str]] = []
     for scope, differences in moved.items():
@@ -190,11 +186,7 @@ def _write_counts(connection: psycopg.Connection[Any], changes: Sequence[TaskCha
         next(running)
         rows += [(*scope, at, _text(now)) for (at, _), now in zip(differences, running, strict=True)]
     if rows:
-        connection.execute(
-            "INSERT INTO task_counts (workspace_id, scope, position, counts) SELECT w, s, p, c::integer[] "
-            "FROM unnest(%b::uuid[], %b::uuid[], %b::bigint[], %b::text[]) AS t(w, s, p, c)",
-            _columns(rows),
-        )
+        connection.execute(_COUNTS, _OF_COUNTS.arrays(rows))
 
 
 def _moved(changes: Sequence[TaskChange]) -> dict[Scope, list[tuple[int, list[int]]]]:
@@ -204,7 +196,7 @@ def _moved(changes: Sequence[TaskChange]) -> dict[Scope, list[tuple[int, list[in
         after, before = change.after, change.before
         now, was = _kind(after), _kind(before) if before else -1
         project, left = after.task.project_id, before.task.project_id if before else None
-        if now == was and project == left:
+        if now == was and (project is left or project == left):
             continue
         workspace, position = after.workspace_id, after.position
         if now != was:
@@ -241,7 +233,7 @@ def _count_later(connection: psycopg.Connection[Any], scope: Scope, moved: Seque
 
 
 def _kind(document: TaskDocument) -> int:
-    return KINDS.index("deleted" if document.task.deleted else document.task.status)
+    return _NUMBERS["deleted" if document.task.deleted else document.task.status]
 
 
 def _sum(counts: Sequence[int], difference: Sequence[int]) -> list[int]:

@@ -13,7 +13,9 @@ from psycopg.errors import UndefinedTable
 from domain.envelope import Erased
 from domain.task.aggregate import TASK
 from projections.engine.documents import SPAN, Documents
+from projections.tables.columns import Columns
 from projections.task.document import TaskChange, TaskDocument, document_size, fold
+from projections.task.renderings import forget_renderings
 
 EVERY: Final = SPAN
 
@@ -22,6 +24,15 @@ GOOD: LiteralString = (
     "AND (e.state IS NULL) = t.erased)"
 )
 """Whether a snapshot `t` may be folded from: one that was made before its event's payload was erased may not."""
+
+_COLUMNS: Final = Columns(
+    ("task_id", "uuid"),
+    ("version", "bigint"),
+    ("position", "bigint"),
+    ("known_by", "timestamptz"),
+    ("erased", "boolean"),
+    ("document", "bytea"),
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(TaskDocument).decode
@@ -38,32 +49,35 @@ class TaskSnapshots:
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Store the documents that are due among `changes`."""
-        _store(connection, changes, "NOTHING")
+        _store(connection, changes, "ON CONFLICT DO NOTHING")
 
     def redact(self, connection: psycopg.Connection[Any], histories: Sequence[Sequence[TaskChange]]) -> None:
         """Store the documents that are due in these histories in the place of what was stored of them."""
         changes = [change for history in histories for change in history]
-        _store(connection, changes, "UPDATE SET document = excluded.document, erased = excluded.erased")
+        _store(
+            connection,
+            changes,
+            "ON CONFLICT (task_id, version) DO UPDATE SET document = excluded.document, erased = excluded.erased",
+        )
 
 
 def _store(connection: psycopg.Connection[Any], changes: Sequence[TaskChange], if_there: LiteralString) -> None:
     due = [change for change in changes if change.after.version % EVERY == 0]
     if not due:
         return
-    documents = [change.after for change in due]
-    connection.execute(
-        "INSERT INTO task_snapshots (task_id, version, position, known_by, erased, document) "
-        "SELECT t.task_id, t.version, t.position, t.known_by, t.erased, t.document FROM unnest("
-        "%b::uuid[], %b::bigint[], %b::bigint[], %b::timestamptz[], %b::boolean[], %b::bytea[]) "
-        "AS t(task_id, version, position, known_by, erased, document) ON CONFLICT (task_id, version) DO " + if_there,
-        (
-            [document.id for document in documents],
-            [document.version for document in documents],
-            [document.position for document in documents],
-            [document.known_by for document in documents],
-            [isinstance(change.record.event, Erased) for change in due],
-            [_encode(document) for document in documents],
-        ),
+    statement = f"INSERT INTO task_snapshots ({_COLUMNS.listed}) SELECT * FROM {_COLUMNS.unnested} {if_there}"
+    connection.execute(statement.encode(), _COLUMNS.arrays(map(_row, due)))
+
+
+def _row(change: TaskChange) -> tuple[object, ...]:
+    document = change.after
+    return (
+        document.id,
+        document.version,
+        document.position,
+        document.known_by,
+        isinstance(change.record.event, Erased),
+        _encode(document),
     )
 
 
@@ -108,6 +122,7 @@ TASK_DOCUMENTS: Final = Documents(
     state=lambda document: document.task,
     size=document_size,
     scope=lambda document: document.task.project_id,
+    forget=forget_renderings,
     snapshots=_Snapshots(),
 )
 

@@ -299,7 +299,9 @@ def test_what_a_reader_keeps_is_bounded_in_bytes(world: World) -> None:
     assert last.before is not None
     assert last.before.task.description == text
     assert reader._document_bytes == sum(document_size(document) for document, _ in reader._documents.values())
-    assert reader._recent_bytes == sum(map(reader._entry_size, reader._recent))
+    assert reader._recent_bytes == sum(
+        1000 + document_size(entry.after) for entry in reader._recent if isinstance(entry, Change)
+    )
 
 
 def test_a_batch_is_bounded_in_bytes_and_nothing_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
