@@ -1,6 +1,7 @@
 """The store of the Postgres read models: one transaction a batch holds the rows and the checkpoints."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, Protocol, runtime_checkable
 
 import psycopg
@@ -81,15 +82,26 @@ class TableStore:
     def write(self, expected: Sequence[Checkpoint], changes: Sequence[Entry]) -> None:
         """See `Store.write`."""
         connection = self._connection.get()
+        # A redaction reads between its statements, and has to know that the failure is its own.
+        together = not any(isinstance(entry, Redaction) for entry in changes)
         try:
-            self._write(connection, expected, changes)
+            try:
+                self._write(connection, expected, changes, together)
+            except _RefusedTogether:
+                self._write(connection, expected, changes, together=False)
         except psycopg.Error as error:
             if connection.broken:
                 # Whatever the server's last word was, it says nothing about the events.
                 raise psycopg.OperationalError(f"the connection was lost: {error}") from error
             raise
 
-    def _write(self, connection: psycopg.Connection[Any], expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
+    def _write(
+        self,
+        connection: psycopg.Connection[Any],
+        expected: Sequence[Checkpoint],
+        entries: Sequence[Entry],
+        together: bool,
+    ) -> None:
         # Read before the transaction begins: the server ends one whose client is silent for long.
         parts = [(part, part.histories() if isinstance(part, Redaction) else []) for part in parted(entries)]
         names = [checkpoint.projection for checkpoint in expected]
@@ -98,14 +110,15 @@ class TableStore:
             connection.execute(_OF_A_BATCH, prepare=True)
             _require_place(expected, read_checkpoints(connection, names, lock=True))
             failpoint("tables.before_apply")
-            for checkpoint in expected:
-                for part, histories in parts:
-                    if isinstance(part, Redaction):
-                        self._redact(connection, checkpoint, part, histories)
-                    else:
-                        self._apply(connection, checkpoint, part)
-                failpoint("tables.inside")
-            move_checkpoints(connection, names, entries[-1])
+            with _sent_together(connection) if together else nullcontext():
+                for checkpoint in expected:
+                    for part, histories in parts:
+                        if isinstance(part, Redaction):
+                            self._redact(connection, checkpoint, part, histories)
+                        else:
+                            self._apply(connection, checkpoint, part)
+                    failpoint("tables.inside")
+                move_checkpoints(connection, names, entries[-1])
             failpoint("tables.before_commit")
             failpoint("tables.in_flight")
         failpoint("tables.after_commit")
@@ -143,6 +156,8 @@ class TableStore:
         except Exception as error:
             if connection.broken:
                 raise psycopg.OperationalError(f"the connection was lost: {error}") from error
+            if isinstance(error, psycopg.Error) and connection.info.pipeline_status:
+                raise
             raise _judged(checkpoint.projection, error) from error
 
     def note(self, checkpoint: Checkpoint) -> None:
@@ -171,6 +186,23 @@ class TableStore:
             if connection.broken or (isinstance(failure, psycopg.Error) and is_server_trouble(failure)):
                 raise
             raise ProjectionHolds(name, f"event {change.record.position} cannot be taken: {failure_told(failure)}") from failure
+
+
+class _RefusedTogether(Exception):
+    """A statement was refused, and it is not known whose."""
+
+
+@contextmanager
+def _sent_together(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """All statements of several projections go without waiting for one another's answers: the server works on one while the
+    next is prepared. Raises _RefusedTogether where one is refused for what it is: one after the other it shows whose."""
+    try:
+        with connection.pipeline():
+            yield
+    except psycopg.Error as error:
+        if connection.broken or is_server_trouble(error):
+            raise
+        raise _RefusedTogether from error
 
 
 def _unredacted(projection: str, position: int, why: str) -> ProjectionHolds:
