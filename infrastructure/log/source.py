@@ -73,7 +73,10 @@ class Reconnecting:
 
 
 class PostgresLogSource:
-    """LogSource over PostgreSQL. Without `snapshots`, earlier states are folded from the events alone."""
+    """LogSource over PostgreSQL. Without `snapshots`, earlier states are folded from the events alone.
+
+    Everything here raises Hold where this release cannot read what it was asked for.
+    """
 
     def __init__(self, database_url: str, log_name: str, snapshots: bool = True) -> None:
         self._connection = Reconnecting(database_url, log_schema(log_name), "taskmaster log reader", load_known_uuids)
@@ -90,7 +93,7 @@ class PostgresLogSource:
         self._connection.close()
 
     def events_after(self, position: int, limit: int) -> list[Record | ForeignEvent]:
-        """Up to `limit` events after `position`, in order; raises Hold where this release cannot read the next one."""
+        """Up to `limit` events after `position`, in order, and not beyond one that this release cannot read."""
         records: list[Record | ForeignEvent] = []
         try:
             for row in self._rows(_AFTER, (position, limit)):
@@ -107,7 +110,7 @@ class PostgresLogSource:
 
     def stream_until(self, stream_id: UUID, position: int) -> list[Record]:
         """Our events of a stream before `position`, in order."""
-        return own_events(self._rows(_UNTIL, (stream_id, position)))
+        return self._own(_UNTIL, (stream_id, position))
 
     def documents_at(self, kind: Documents[D], versions: Mapping[UUID, int]) -> dict[UUID, D]:
         """The named streams of one aggregate right after the given versions."""
@@ -115,7 +118,7 @@ class PostgresLogSource:
         if self._snapshots and kind.snapshots:
             documents = kind.snapshots.before(self._connection.get(), dict(versions))
         after = [documents[stream].version if stream in documents else 0 for stream in versions]
-        for record in own_events(self._rows(_TAILS, (list(versions), after, list(versions.values())))):
+        for record in self._own(_TAILS, (list(versions), after, list(versions.values()))):
             documents[record.stream_id] = kind.fold(documents.get(record.stream_id), record)
         return documents
 
@@ -132,6 +135,13 @@ class PostgresLogSource:
     def head(self) -> int:
         """The newest position."""
         return int(self._rows(HEAD.encode(), ())[0][0])
+
+    def _own(self, query: bytes, parameters: Sequence[object]) -> list[Record]:
+        try:
+            return own_events(self._rows(query, parameters))
+        except UnknownEventType as unreadable:
+            # A release that knew the event has gone past it, in tables that this one shares with it or has copied.
+            raise Hold(f"the earlier events of a stream cannot be read: {unreadable}") from unreadable
 
     def _rows(self, query: bytes, parameters: Sequence[object]) -> list[Any]:
         cursor = self._connection.get().cursor(binary=True)

@@ -122,9 +122,15 @@ class Projector:
         except ProjectionFailed as failure:
             self._failed(group, changes, failure)
             return 1
-        except Exception:
-            self._note(*after_trouble(self._tries, group))
-            raise
+        except Exception as error:
+            tries, uncounted = after_trouble(self._tries, group)
+            self._note(tries, uncounted)
+            if not isinstance(error, Hold) or isinstance(error, ProjectionHolds):
+                raise
+            # What was erased is of streams whose events are not known here.
+            known = {checkpoint.projection: checkpoint for checkpoint in (*group, *uncounted)}
+            self._hold(list(known.values()), error)
+            return 0
         self._tries = after_success()
         self._moved_to(group, changes[-1])
         return len(changes)

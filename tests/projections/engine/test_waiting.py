@@ -14,6 +14,7 @@ import projections.feed.feed
 from domain.task.events import TaskCompleted, TaskCreated, TaskRenamed
 from infrastructure.cli.projection_operations import read_status
 from infrastructure.log.codec import FIRST_VERSION
+from infrastructure.log.erasing import erase_payloads
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.settings import Settings
 from projections import ALL, DOCUMENTS, HOT, TABLES
@@ -25,7 +26,7 @@ from projections.feed.feed import changes_after
 from projections.tables.bounds import Room
 from projections.task.document import document_size
 from projections.task.list import get_task
-from tests.log_world import HOME, LOG, World, number
+from tests.log_world import HOME, LOG, SCHEMA, World, number
 from tests.older_release import forget
 from tests.projections.recording import Recording, applied, checkpoint, prepare, tasks
 
@@ -79,6 +80,42 @@ def test_an_event_of_a_newer_release_holds_only_those_that_have_come_to_it(
     with pytest.raises(Hold):
         projector.catch_up()
     assert applied(world, "behind") == [1, 2, 3, 4, 5]
+
+
+def test_a_stream_whose_earlier_events_only_a_newer_release_could_read_holds_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(world, "shared")
+    world.record(number(1), TaskCreated("A"), TaskRenamed("B"))
+    world.tables([Recording("shared")]).catch_up()
+    world.record(number(2), TaskCreated("C"))
+    world.record(number(1), TaskCompleted())
+    forget(monkeypatch, TaskRenamed)
+    projector = world.tables([Recording("shared")])
+    with pytest.raises(Hold):
+        projector.catch_up()
+    held = checkpoint(world, "shared").held
+    assert held is not None
+    assert "earlier events" in held
+    assert world.parked("shared") == []
+
+
+@pytest.mark.parametrize("hot", [False, True])
+def test_what_was_erased_of_a_stream_that_only_a_newer_release_could_read_holds(
+    world: World, monkeypatch: pytest.MonkeyPatch, hot: bool
+) -> None:
+    world.record(number(1), TaskCreated("A"), TaskRenamed("B"))
+    world.project()
+    erase_payloads(world.connection, SCHEMA, [number(1)])
+    forget(monkeypatch, TaskRenamed)
+    name = HOT if hot else "task_list"
+    projector = world.hot(begin=False) if hot else world.tables()
+    for _ in range(4):
+        with pytest.raises(Hold):
+            projector.catch_up()
+    assert checkpoint(world, name).held is not None
+    assert checkpoint(world, name).attempts == 0
+    assert world.parked(name) == []
 
 
 WRONG_TABLES: dict[str, psycopg.Error] = {
