@@ -15,6 +15,7 @@ from projections.feed.feed import Feed
 from projections.flow import Flow
 from projections.project.document import PROJECT_DOCUMENTS
 from projections.project.list import ProjectList
+from projections.task.hot import FOLLOWS as FOLLOWED_BY_HOT
 from projections.task.list import TaskList
 from projections.task.snapshots import TASK_DOCUMENTS, TaskSnapshots
 
@@ -46,12 +47,17 @@ ALL: Final = (*(projection.name for projection in TABLES), HOT)
 def layouts() -> dict[str, str]:
     """Every read model with the layout that this release builds: what it stores, and in which form.
 
-    A change of a read model's tables is another layout by itself; one of what stands in their columns, or in Redis, raises its
-    number. Read models of different layouts stand side by side, so that releases can be replaced by one another while both are
-    at work.
+    A change of a read model's tables, or of the aggregates that it follows, is another layout by itself: a release that does
+    not know one of them would pass its events by in tables that both write. One of what stands in their columns, or in Redis,
+    raises its number. Read models of different layouts stand side by side, so that releases can be replaced by one another
+    while both are at work.
     """
-    tables = {each.name: f"{each.layout}.{sha256(each.ddl.encode()).hexdigest()[:8]}" for each in TABLES}
-    return tables | {HOT: str(HOT_LAYOUT)}
+    tables = {each.name: f"{each.layout}.{_digest(each.ddl, sorted(each.follows))}" for each in TABLES}
+    return tables | {HOT: f"{HOT_LAYOUT}.{_digest(sorted(FOLLOWED_BY_HOT))}"}
+
+
+def _digest(*told: object) -> str:
+    return sha256(repr(told).encode()).hexdigest()[:8]
 
 
 CHECKPOINTS: Final = (Path(__file__).parent / "engine" / "checkpoints.sql").read_text(encoding="utf-8")
@@ -60,4 +66,4 @@ CHECKPOINTS: Final = (Path(__file__).parent / "engine" / "checkpoints.sql").read
 
 def layouts_id() -> str:
     """A name for just this set of layouts and the form of their checkpoints, in eight hexadecimal digits."""
-    return sha256(repr((sorted(layouts().items()), CHECKPOINTS)).encode()).hexdigest()[:8]
+    return _digest(sorted(layouts().items()), CHECKPOINTS)

@@ -7,18 +7,21 @@ import infrastructure.log.codec
 from domain.aggregates import ALL
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.codec import Codec
+from infrastructure.servers.migrate import migrate
 from projections import DOCUMENTS, TABLES
 from projections.engine.changes import Change, ChangeReader, Passed
 from projections.engine.port import Hold
 from projections.engine.projector import Projector
-from tests.log_world import HOME, World, number
+from tests.log_world import HOME, LOG, World, number
 from tests.projections.recording import Recording, prepare
 from tests.second_aggregate import JAR, Jar, JarFilled, JarOpened, JarPainted, Jars, jars_are_known
 
 
 @pytest.fixture(autouse=True)
-def _jars(monkeypatch: pytest.MonkeyPatch) -> None:
+def _jars(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
     jars_are_known(monkeypatch)
+    # What follows jars is of another layout than what the database has.
+    migrate(database_url, [LOG])
 
 
 def with_jars(world: World) -> Projector:

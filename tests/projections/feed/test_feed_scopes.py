@@ -6,15 +6,18 @@ import msgspec
 import pytest
 
 from domain.task.events import TaskCreated
+from infrastructure.servers.migrate import migrate
 from projections.feed.feed import changes_after
 from projections.tables.bounds import Room
-from tests.log_world import ELSEWHERE, HOME, World, number
+from tests.log_world import ELSEWHERE, HOME, LOG, World, number
 from tests.second_aggregate import JarFilled, JarOpened, JarPainted, jars_are_known, shelf
 
 
 @pytest.fixture(autouse=True)
-def _jars(monkeypatch: pytest.MonkeyPatch) -> None:
+def _jars(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
     jars_are_known(monkeypatch)
+    # What follows jars is of another layout than what the database has.
+    migrate(database_url, [LOG])
 
 
 def told(world: World, colour: str | None, after: int = 0, limit: int = 100) -> list[tuple[int, str, list[Any]]]:
