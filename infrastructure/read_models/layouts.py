@@ -2,8 +2,8 @@
 
 Each set of layouts has a schema of its own (in Redis a prefix of its own), with its own checkpoints. So the processes of two
 releases do not meet in any table, whichever comes first or stays longer; what was not changed is copied, what was is built from
-the log, and the new schema gets its name only when it is complete. One that nobody has advanced for a day while the log moved
-on is dropped.
+the log, and the new schema gets its name only when it is complete. One whose workers have given no sign of life for a day while
+the log moved on is dropped.
 """
 
 import logging
@@ -18,7 +18,7 @@ from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.rebuild import Build, catch_up, prepare_schema, silent
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.model_tables import add_checkpoints, describe, has_models
-from infrastructure.servers.postgres import connect_sync, log_schema, models_schema
+from infrastructure.servers.postgres import connect_sync, is_of_another_release, log_schema, models_schema
 from projections import DOCUMENTS, HOT, TABLES, layouts
 from projections.engine.changes import ChangeReader
 from projections.engine.projector import Projector
@@ -26,7 +26,8 @@ from projections.engine.projector import Projector
 logger = logging.getLogger("taskmaster.projections")
 
 Connection = psycopg.Connection[Any]
-KEPT_AFTER_THE_LAST_MOVE: Final = "1 day"
+KEPT_AFTER_THE_LAST_SIGN: Final = "1 day"
+SIGN_EVERY: Final = "1 hour"
 
 _OTHERS: Final = (
     "SELECT n.nspname FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'checkpoints' "
@@ -69,18 +70,35 @@ def others(connection: Connection, log_name: str) -> list[str]:
 
 
 def _copy_unchanged(connection: Connection, other: str, building: str) -> None:
-    """What another release built in the same layout, and nobody has copied yet, as it stands at its checkpoint."""
+    """What another release built in the same layout, and nobody has copied yet, as it stands at its checkpoint.
+
+    Where a release keeps its checkpoints in another form, that is left: everything can be built from the log.
+    """
     for projection in TABLES:
-        with connection.transaction():
-            place = connection.execute(
-                SQL(
-                    "SELECT 1 FROM {} c, {} n WHERE c.projection = n.projection AND c.layout = n.layout AND n.position = 0 "
-                    "AND c.projection = %s FOR UPDATE OF c"
-                ).format(Identifier(other, "checkpoints"), Identifier(building, "checkpoints")),
-                (projection.name,),
-            ).fetchone()
-            if place:
-                _copy(connection, projection, other, building)
+        try:
+            with connection.transaction():
+                # Whoever advances it goes on meanwhile, however long this takes: what is copied is of one snapshot. That is
+                # taken once the tables are sure to stay where they are: those of a rebuild would look empty in it.
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                _keep(connection, projection, other)
+                if _is_the_same(connection, projection, other, building):
+                    _copy(connection, projection, other, building)
+        except psycopg.Error as error:
+            if not is_of_another_release(error):
+                raise
+            logger.warning("read model %s is not copied from %s: %s", projection.name, other, str(error).split("\n")[0])
+
+
+def _keep(connection: Connection, projection: TableProjection, other: str) -> None:
+    """Let nobody put other tables in the place of these until the transaction ends."""
+    names = SQL(", ").join(Identifier(other, table) for table in projection.tables)
+    connection.execute(SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+
+
+def _is_the_same(connection: Connection, projection: TableProjection, other: str, building: str) -> bool:
+    same = SQL("SELECT FROM {} c JOIN {} n USING (projection, layout) WHERE n.position = 0 AND projection = %s")
+    query = same.format(Identifier(other, "checkpoints"), Identifier(building, "checkpoints"))
+    return connection.execute(query, (projection.name,)).fetchone() is not None
 
 
 def _copy(connection: Connection, projection: TableProjection, other: str, building: str) -> None:
@@ -88,8 +106,11 @@ def _copy(connection: Connection, projection: TableProjection, other: str, build
         copied = SQL("INSERT INTO {} SELECT * FROM {}").format(Identifier(building, table), Identifier(other, table))
         connection.execute(copied)
     connection.execute(
-        SQL("INSERT INTO {} SELECT * FROM {} WHERE projection = {}").format(
-            Identifier(building, "parked"), Identifier(other, "parked"), Literal(projection.name)
+        SQL("INSERT INTO {} ({columns}) SELECT {columns} FROM {} WHERE projection = {}").format(
+            Identifier(building, "parked"),
+            Identifier(other, "parked"),
+            Literal(projection.name),
+            columns=SQL("projection, position, stream_id, version, error, parked_at"),
         )
     )
     connection.execute(
@@ -114,16 +135,24 @@ def _catch_up(connection: Connection, database_url: str, log_name: str, building
         source.close()
 
 
+def show_life(connection: Connection) -> None:
+    """Say that somebody is there for the read models of this release, though they may be held for days by what it cannot read:
+    its API processes go on serving them."""
+    connection.execute(
+        SQL("UPDATE checkpoints SET updated_at = now() WHERE updated_at < now() - {}::interval").format(Literal(SIGN_EVERY))
+    )
+
+
 def drop_superseded(connection: Connection, client: redis.Redis, log_name: str) -> list[str]:
-    """Drop the read models of layouts that nobody has advanced for a day though the log has moved on; their schemas' names."""
+    """Drop the read models of layouts whose workers have been away for a day while the log moved on; their schemas' names."""
     dropped = []
     for schema in others(connection, log_name):
         idle = SQL(_IDLE).format(
-            Literal(KEPT_AFTER_THE_LAST_MOVE), Identifier(log_schema(log_name), "events"), Identifier(schema, "checkpoints")
+            Literal(KEPT_AFTER_THE_LAST_SIGN), Identifier(log_schema(log_name), "events"), Identifier(schema, "checkpoints")
         )
         row = connection.execute(idle).fetchone()
         if row and row[0]:
-            logger.warning("dropping the read models %s, which nobody advances", schema)
+            logger.warning("dropping the read models %s, for which nobody works", schema)
             connection.execute("SET client_min_messages = warning")
             connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(schema)))
             layout = schema.rpartition("__")[2]

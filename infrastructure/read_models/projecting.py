@@ -17,7 +17,7 @@ from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.processes.failpoints import failpoint
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
 from infrastructure.read_models.hot_store import HotStore
-from infrastructure.read_models.layouts import build_layouts, drop_superseded
+from infrastructure.read_models.layouts import build_layouts, drop_superseded, show_life
 from infrastructure.read_models.rebuild import rebuild
 from infrastructure.read_models.table_store import TableStore
 from infrastructure.servers.model_tables import has_models
@@ -101,6 +101,8 @@ class LogProjecting:
         connection = self._checks.get()
         if not has_models(connection, self._log_name):
             build_layouts(self._database_url, self._log_name)
+        else:
+            show_life(connection)
         drop_superseded(connection, self._redis, self._log_name)
 
     def close(self) -> None:

@@ -179,13 +179,17 @@ def _alive(connection: Connection, progress: Progress) -> Progress:
     return progressed
 
 
-def catch_up(projector: Projector, build: Build) -> None:
-    """To the log's head, or to where this release cannot read on: there the one that serves holds as well."""
+def catch_up(projector: Projector, build: Build) -> Hold | None:
+    """To the log's head, or to where this release cannot read on, and why: there the one that serves holds as well, unless a
+    release that could read on has been at it."""
     done, head = 0, build.reader.head()
-    with suppress(Hold):
+    try:
         while taken := projector.advance(BATCH):
             done += taken
             build.progress(done, max(done, head))
+    except Hold as hold:
+        return hold
+    return None
 
 
 def _rebuild_tables(connection: Connection, projections: Sequence[TableProjection], build: Build) -> int:
@@ -276,7 +280,10 @@ def _rebuild_hot(connection: Connection, redis_url: str, build: Build) -> int:
         store.begin(build.reader.identity())
         # The build belongs to the log as it is; the one that serves may belong to the log as it was.
         projector = Projector(store, build.reader)
-        catch_up(projector, build)
+        held = catch_up(projector, build)
+        if held and _is_behind(store, HotStore(writer, client, log_name)):
+            _keep_only(client, log_name, served)
+            raise held
         # Taking the served checkpoint away stops the projector that serves; readers turn to Postgres for the moment.
         failpoint("rebuild.hot_built")
         client.delete(hot_keys(log_name, served).checkpoint)
@@ -291,6 +298,14 @@ def _rebuild_hot(connection: Connection, redis_url: str, build: Build) -> int:
     finally:
         writer.close()
         client.close()
+
+
+def _is_behind(built: HotStore, serving: HotStore) -> bool:
+    """Whether what serves is whole, and further on."""
+    try:
+        return built.checkpoints()[0].position < serving.checkpoints()[0].position
+    except Incomplete:
+        return False
 
 
 def _switch_hot(connection: Connection, generation: int) -> None:

@@ -2,21 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from domain.task.events import TaskCreated
+import infrastructure.read_models.layouts as layouts_module
+from domain.task.events import TaskCreated, TaskRenamed
+from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.layouts import build_layouts
 from infrastructure.read_models.projecting import LogProjecting
+from infrastructure.read_models.table_store import TableStore
 from infrastructure.servers.model_tables import has_models
 from infrastructure.servers.postgres import models_schema
 from infrastructure.settings import load_settings, settings_environ
-from projections import TABLES, layouts_id
+from projections import DOCUMENTS, TABLES, layouts_id
+from projections.engine.changes import ChangeReader
+from projections.engine.projector import Projector
 from projections.task.list import TaskList
 from tests.generated_history import append_history
 from tests.infrastructure.processes_under_test import started, wait_until
 from tests.log_world import LOG, World, number
+from tests.older_release import forget
+from tests.second_aggregate import jars_are_known
 
 
 @contextmanager
@@ -34,6 +42,18 @@ def sweep(world: World) -> None:
         projecting.sweep()
     finally:
         projecting.close()
+
+
+@contextmanager
+def another_release(world: World, schema: str) -> Iterator[Projector]:
+    """The projector of a worker whose read models stand in `schema`."""
+    connection, source = Reconnecting(world.database_url, schema, "test"), PostgresLogSource(world.database_url, LOG, False)
+    connection.get().execute(SQL("SET search_path = {}, {}").format(Identifier(schema), Identifier(f"log_{LOG}")))
+    try:
+        yield Projector(TableStore(connection, TABLES), ChangeReader(source, DOCUMENTS))
+    finally:
+        connection.close()
+        source.close()
 
 
 def dump(world: World, schema: str) -> dict[str, list[str]]:
@@ -90,6 +110,54 @@ def test_a_change_of_tables_alone_is_another_layout(monkeypatch: pytest.MonkeyPa
     before = layouts_id()
     monkeypatch.setattr(TaskList, "ddl", TaskList.ddl.replace("detail bytea NOT NULL", "detail bytea NOT NULL, more int"))
     assert layouts_id() != before
+
+
+def test_an_aggregate_that_a_read_model_follows_makes_another_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = layouts_id()
+    jars_are_known(monkeypatch)
+    assert layouts_id() != before
+
+
+def test_who_advances_what_is_copied_goes_on_meanwhile(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy, moved = layouts_module._copy, []
+
+    def meanwhile(connection: Any, projection: Any, other: str, building: str) -> None:
+        if not moved:
+            # The other release's worker, in a process of its own: its queries are not those of this one's layouts.
+            moved.append(served.record(number(90_001), TaskCreated("meanwhile")))
+            with another_release(served, other) as projector:
+                projector.catch_up()
+                assert [c.position for c in projector._store.checkpoints()] == moved * len(TABLES)
+        copy(connection, projection, other, building)
+
+    old = models_schema(LOG)
+    monkeypatch.setattr(layouts_module, "_copy", meanwhile)
+    with newer(monkeypatch):
+        sweep(served)
+        assert dump(served, models_schema(LOG)) == dump(served, old)
+    assert moved
+
+
+def test_checkpoints_in_another_form_are_no_hindrance(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = dump(served, models_schema(LOG))
+    served.connection.execute("ALTER TABLE checkpoints RENAME COLUMN leaf_hash TO hash_there")
+    with newer(monkeypatch):
+        sweep(served)
+        new = dump(served, models_schema(LOG))
+    assert new == before
+
+
+def test_layouts_whose_workers_are_held_are_kept(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = models_schema(LOG)
+    served.record(number(90_001), TaskCreated("A"), TaskRenamed("unknown to the old release"))
+    with monkeypatch.context() as older:
+        forget(older, TaskRenamed)
+        sweep(served)
+        served.connection.execute("UPDATE checkpoints SET updated_at = now() - interval '25 hours'")
+        sweep(served)
+    with newer(monkeypatch):
+        sweep(served)
+    assert served.connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", (old,)).fetchone() == (True,)
 
 
 def test_what_a_killed_build_left_is_no_hindrance(served: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,6 +217,21 @@ def test_a_rebuild_never_goes_back_behind_a_newer_release(
     assert world.table_dump() == served
 
 
+def test_nor_does_one_of_the_read_model_in_redis_unless_that_is_lost(
+    world: World, projecting: LogProjecting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.record(number(1), TaskCreated("A"))
+    world.record(number(1), TaskRenamed("B"))
+    projecting.sweep()
+    served, generations = world.hot_dump(), world.generations()
+    forget(monkeypatch, TaskRenamed)
+    with pytest.raises(Hold):
+        rebuild(world.database_url, world.redis_url, LOG, HOT)
+    assert (world.hot_dump(), world.generations()) == (served, generations)
+    world.redis.flushdb()
+    assert rebuild(world.database_url, world.redis_url, LOG, HOT) == 1
+
+
 def test_indexes_and_fill_factors_are_as_before(world: World, projecting: LogProjecting) -> None:
     append_history(world, seed=35, commands=30)
     projecting.sweep()
