@@ -12,7 +12,7 @@ import psycopg
 from domain import tags
 from domain.boundaries import Boundary, Seen
 from domain.tags import tag_id
-from infrastructure.log.codec import decode, erased, is_foreign
+from infrastructure.log.codec import UnknownEventType, decode, erased, is_foreign, is_strange
 from infrastructure.log.tags import OtherTagScheme
 
 B = TypeVar("B")
@@ -56,6 +56,9 @@ def folded(boundary: Boundary[B], seen: Seen[B], rows: Iterable[Sequence[Any]]) 
             raise OtherTagScheme
         if position is not None and position > seen.at:
             at = position
+            if is_strange(topic):
+                # Its tag says that it matters here, and a release that knows it decides otherwise.
+                raise UnknownEventType(f"event type {topic!r}, which stands in a boundary, is unknown to this release")
             if not is_foreign(topic):
                 event = erased(topic) if stored is None else decode(topic, schema_version, stored)
                 state = boundary.evolve(state, event)

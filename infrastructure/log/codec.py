@@ -6,7 +6,7 @@ destroying a subject's key erases the text while every hash stays valid.
 """
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any, Final, Union
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,10 @@ from infrastructure.unavailable import Unavailable
 
 FIRST_VERSION = 1
 """The schema version of every payload whose form was never changed, and of those of other applications."""
+
+
+SYSTEM: Final = "log"
+"""How the types of the log's own events begin."""
 
 
 class UnknownEventType(Unavailable):
@@ -77,6 +81,10 @@ class Codec:
         """
         return topic not in self._versions and (topic.partition(".")[0] not in self._prefixes or ":" in topic)
 
+    def is_strange(self, topic: str) -> bool:
+        """Whether a foreign type has the form of ours: a newer release may have an aggregate of this name."""
+        return self.is_foreign(topic) and ":" not in topic and topic.partition(".")[0] != SYSTEM
+
     def owner(self, event: msgspec.Struct) -> Aggregate[Any, Any, Any]:
         """The aggregate whose event it is, erased or not."""
         return self._by_topic[event.topic] if isinstance(event, Erased) else self._owners[type(event)]
@@ -108,6 +116,11 @@ def erased(topic: str, scope: UUID | None = None) -> Erased:
 def is_foreign(topic: str) -> bool:
     """See `Codec.is_foreign`."""
     return KNOWN.is_foreign(topic)
+
+
+def is_strange(topic: str) -> bool:
+    """See `Codec.is_strange`."""
+    return KNOWN.is_strange(topic)
 
 
 def owner(event: msgspec.Struct) -> Aggregate[Any, Any, Any]:

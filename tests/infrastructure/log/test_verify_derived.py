@@ -14,6 +14,7 @@ from infrastructure.settings import Settings
 from tests.infrastructure.log.tagged_by_label import _tagged_by_label  # noqa: F401 - a fixture
 from tests.infrastructure.log_under_test import an_append, append
 from tests.log_world import World, number
+from tests.projections.engine.test_waiting import foreign
 
 pytestmark = pytest.mark.usefixtures("_tagged_by_label")
 
@@ -111,6 +112,20 @@ def test_what_cannot_be_derived_here_is_said_and_not_compared(filled: World, mon
     monkeypatch.setattr(tags, "TAG_SCHEME", 2)
     found = verify_log(filled.database_url, "main")
     assert (found.is_clean, found.tags_not_compared) == (True, "the log derives them by scheme 1, this release by 2")
+
+
+@pytest.mark.parametrize(
+    ("topic", "is_compared"),
+    [("sprint.begun", False), ("bank.accounts:Account.Opened", True), ("log.something_happened", True)],
+)
+def test_tags_of_an_aggregate_that_only_a_newer_release_has_are_not_compared(
+    filled: World, topic: str, is_compared: bool
+) -> None:
+    position = foreign(filled, topic)
+    filled.connection.execute("INSERT INTO event_tags VALUES (gen_random_uuid(), %s)", (position,))
+    found = verify_log(filled.database_url, "main")
+    said = "" if is_compared else f"event type {topic!r} is unknown to this release"
+    assert (found.is_clean, found.tags_not_compared) == (not is_compared, said)
 
 
 def test_the_command_says_it_with_its_exit_code(filled: World, capsys: pytest.CaptureFixture[str]) -> None:
