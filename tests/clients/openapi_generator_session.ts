@@ -24,7 +24,7 @@ export async function session(basePath: string, email: string): Promise<string> 
     createTask: { title: "Write the report", priority: Priority.High },
     idempotencyKey: "first",
   });
-  const taskId: string = created.taskId;
+  const taskId: string = created.streamId;
   const listed = await tasks.listTasks({ status: [Status.Open], minPosition: created.position });
   const further: string | null = listed.nextCursor;
 
