@@ -34,7 +34,9 @@ from projections.engine.projector import Projector
 
 logger = logging.getLogger("taskmaster.projections")
 
-BATCH = 1000
+BATCH = 2_000
+"""Twice as many halve the writes of tasks that change again and again; the reader bounds a batch in bytes."""
+
 IDLE_SECONDS = 60
 """After which a rebuild that gives no sign of life, as one that is suspended, loses its turn: the server ends its session."""
 

@@ -13,7 +13,7 @@ from domain.envelope import Erased, RecordedEvent
 from projections.engine.documents import D, Document, Documents
 
 KEPT_DOCUMENTS = 20_000
-KEPT_CHANGES = 6_000
+KEPT_CHANGES = 10_000
 KEPT_BYTES = 128 * 1024 * 1024
 """Of documents and changes together, roughly; a setting for workers."""
 _PASSED_BYTES = 500
@@ -156,7 +156,8 @@ class ChangeReader:
         self._document_bytes = 0
         self._recent_bytes = 0
         self._lock = threading.Lock()
-        self._documents: OrderedDict[UUID, tuple[Any, int]] = OrderedDict()
+        # By the numbers of their ids, which are compared and hashed without Python.
+        self._documents: OrderedDict[int, tuple[Any, int]] = OrderedDict()
         self._recent: list[Entry] = []
         self._recent_sizes: list[int] = []
         self._last_erasure = 0
@@ -254,7 +255,7 @@ class ChangeReader:
                 entries.append(self._passed(record))
                 sizes.append(_PASSED_BYTES)
                 continue
-            known = documents.get(record.stream_id) if record.version > 1 else None
+            known = documents.get(record.stream_id.int) if record.version > 1 else None
             before = known[0] if known else None
             after = kind.fold(before, record)
             sizes.append(_CHANGE_BYTES + self._keep(kind, after))
@@ -276,23 +277,25 @@ class ChangeReader:
 
     def _keep(self, kind: Documents[Any], document: Document) -> int:
         """Keep the document; returns its size."""
-        known = self._documents.get(document.id)
+        key = document.id.int
+        known = self._documents.get(key)
         size = kind.size(document)
         self._document_bytes += size - known[1] if known else size
-        self._documents[document.id] = (document, size)
+        self._documents[key] = (document, size)
         return size
 
     def _recover(self, records: Sequence[RecordedEvent[Any] | ForeignEvent], kinds: Sequence[Documents[Any] | None]) -> None:
         """Load the documents of streams whose state before these events is not at hand."""
         wanted: dict[str, dict[UUID, int]] = {}
-        seen: set[UUID] = set()
+        seen: set[int] = set()
         for record, kind in zip(records, kinds, strict=True):
-            if kind is None or record.stream_id in seen:
+            key = record.stream_id.int
+            if kind is None or key in seen:
                 continue
-            seen.add(record.stream_id)
-            known = self._documents.get(record.stream_id)
+            seen.add(key)
+            known = self._documents.get(key)
             if known is not None:
-                self._documents.move_to_end(record.stream_id)
+                self._documents.move_to_end(key)
             if record.version > 1 and (known is None or known[0].version != record.version - 1):
                 wanted.setdefault(kind.aggregate.name, {})[record.stream_id] = record.version - 1
         for name, versions in wanted.items():

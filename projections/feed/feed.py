@@ -19,7 +19,7 @@ from projections.engine.documents import Documents
 from projections.feed.entries import HistoryEntry, history_entry, plain_entry
 from projections.tables.bounds import Room, within_room
 from projections.tables.columns import Columns
-from projections.tables.portions import portions
+from projections.tables.portions import PORTION_OCTETS, portions
 
 _encode = msgspec.json.Encoder().encode
 ANY_VERSION: Final = 2**62
@@ -47,7 +47,7 @@ _REWRITE: Final = (
     "UPDATE feed f SET scope_before = u.scope_before, scope_after = u.scope_after, entry = u.entry, leaving = u.leaving "
     f"FROM {_COLUMNS.unnested} AS u({_COLUMNS.listed}) WHERE f.position = u.position"
 ).encode()
-Row = tuple[object, ...]
+Row = tuple[Any, ...]
 
 
 class Feed:
@@ -68,7 +68,7 @@ class Feed:
 
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> None:
         """Add one row an event."""
-        for portion in portions(self._rows(connection, changes), _octets):
+        for portion in portions(self._rows(connection, changes), _octets, PORTION_OCTETS):
             connection.execute(_INSERT, _COLUMNS.arrays(portion))
 
     def apply_plainly(self, connection: psycopg.Connection[Any], change: Change[Any]) -> None:
@@ -82,7 +82,7 @@ class Feed:
         found = connection.execute(_ORDINALS, ([change.record.position for change in changes],))
         ordinals = dict(found.fetchall())
         rows = (self._told(change, ordinals[change.record.position]) for change in changes)
-        for portion in portions(rows, _octets):
+        for portion in portions(rows, _octets, PORTION_OCTETS):
             connection.execute(_REWRITE, _COLUMNS.arrays(portion))
 
     def _rows(self, connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> Iterator[Row]:
@@ -110,8 +110,8 @@ class Feed:
 
 
 def _octets(row: Row) -> int:
-    entry = row[-2]
-    return len(entry) if isinstance(entry, bytes) else 0
+    entry: bytes = row[-2]
+    return len(entry)
 
 
 def _ordinals(connection: psycopg.Connection[Any], changes: Sequence[Change[Any]]) -> Iterator[int]:

@@ -5,18 +5,21 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-PORTION_CHARACTERS: Final = 65_536
-"""Of text in one statement: a tenth of a second to prepare at the very worst. Batches of usual tasks are one portion."""
+PORTION_CHARACTERS: Final = 131_072
+"""Of text in one statement that words are found in: a fifth of a second to prepare at the very worst."""
+
+PORTION_OCTETS: Final = 1_048_576
+"""Of what is only sent."""
 
 
-def portions(items: Iterable[T], characters_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """The items in order, in portions of about PORTION_CHARACTERS, at least one item each."""
+def portions(items: Iterable[T], characters_of: Callable[[T], int], most: int = PORTION_CHARACTERS) -> Iterator[list[T]]:
+    """The items in order, in portions of about `most` characters, at least one item each."""
     portion: list[T] = []
     characters = 0
     for item in items:
         portion.append(item)
         characters += characters_of(item)
-        if characters >= PORTION_CHARACTERS:
+        if characters >= most:
             yield portion
             portion, characters = [], 0
     if portion:

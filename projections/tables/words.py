@@ -97,12 +97,23 @@ def lexemes(title: str, labels: Iterable[str], description: str) -> list[str]:
     """What a task is found by, each once, the title's first; bounded in number and size."""
     found: dict[str, None] = {}
     for text in (title, *labels, description):
-        for word in dict.fromkeys(text.split()):
-            found.update(_of_frequent_word(word) if len(word) <= _FREQUENT_CHARACTERS else _of_raw_word(word))
-            if len(found) > LEXEMES_MAX:
-                break
+        found.update(_of_frequent_text(text) if len(text) <= _FREQUENT_TEXT_CHARACTERS else _of_text(text))
     kept = list(found)[:LEXEMES_MAX]
     return kept if len(kept) < LEXEME_BYTES_MAX // (4 * LEXEME_CHARACTERS) else _within_bytes(kept)
+
+
+def _of_text(text: str) -> dict[str, None]:
+    found: dict[str, None] = {}
+    for word in dict.fromkeys(text.split()):
+        found.update(_of_frequent_word(word) if len(word) <= _FREQUENT_CHARACTERS else _of_raw_word(word))
+        if len(found) > LEXEMES_MAX:
+            break
+    return found
+
+
+_FREQUENT_TEXT_CHARACTERS: Final = 2_048
+# A task is stored again and again, and of its texts at most one is another one then.
+_of_frequent_text: Final = lru_cache(maxsize=2_000)(_of_text)
 
 
 def _of_raw_word(word: str) -> dict[str, None]:
@@ -166,6 +177,13 @@ def terms(text: str) -> list[Term]:
     return list(found)
 
 
+def forget_words() -> None:
+    """Keep nothing of what texts were found by."""
+    _of_frequent_text.cache_clear()
+    _of_frequent_word.cache_clear()
+
+
+@lru_cache(maxsize=10_000)
 def scope_of(workspace_id: UUID) -> str:
     """What a workspace's lexemes begin with in the index, so that a search does not work through the words of all others."""
     return urlsafe_b64encode(workspace_id.bytes[-3:]).decode()

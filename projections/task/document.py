@@ -118,7 +118,7 @@ def fold(document: TaskDocument | None, record: TaskRecord) -> TaskDocument:
         created_position=before.created_position,
         happened_at=at,
         updated_by=record.principal_id,
-        clock=_clock(before.clock, record),
+        clock=_clock(before.clock, record, kind),
         known_by=known_by,
         imported=before.imported or known_by != record.recorded_at,
         facets_since=before.facets_since if document and facets_of(task) == facets_of(document.task) else since,
@@ -155,12 +155,11 @@ def _nothing_yet(record: TaskRecord) -> TaskDocument:
 _NO_TASK: Final = Task()
 
 
-def _clock(before: Clock, record: TaskRecord) -> Clock:
+def _clock(before: Clock, record: TaskRecord, kind: type[TaskEvent]) -> Clock:
     counted = record.recorded_at
     if record.effective_at is not None and record.effective_at < counted:
         counted = record.effective_at
     counted = max(counted, before.latest)
-    kind = type(known(record.event))
     started, completed, underway = before.started, before.completed, before.underway
     if kind is TaskStarted:
         started, underway = started or counted, True

@@ -39,21 +39,29 @@ FACETS: Final = (
 """A further one is a line here and a column with its indexes in list.sql."""
 
 FIXED: Final = (Facet("created_at", "timestamptz"), Facet("created_by", "uuid"))
-"""What never changes, of the document: it stands in past rows too, so that one statement's conditions fit both."""
+"""What never changes, of the document, as it is: it stands in past rows too, so that one statement's conditions fit both."""
 
 
 def label_term(workspace_id: UUID, label: str) -> str:
     """How a label stands among a row's terms; the workspace is part of it, so that the index finds only its own tasks."""
-    return f"{workspace_id.hex}#{label}"
+    return workspace_id.hex + _of_label(label)
 
 
 def assignee_term(workspace_id: UUID, assignee: UUID) -> str:
     """How an assignee stands among a row's terms."""
-    return f"{workspace_id.hex}@{assignee.hex}"
+    return workspace_id.hex + _of_assignee(assignee)
 
 
-SETS: Final[tuple[tuple[str, Callable[[UUID, Any], str]], ...]] = (("labels", label_term), ("assignees", assignee_term))
-"""Fields that hold several values, and how one of them stands among the terms."""
+def _of_label(label: str) -> str:
+    return f"#{label}"
+
+
+def _of_assignee(assignee: UUID) -> str:
+    return f"@{assignee.hex}"
+
+
+SETS: Final[tuple[tuple[str, Callable[[Any], str]], ...]] = (("labels", _of_label), ("assignees", _of_assignee))
+"""Fields that hold several values, and how one of them stands among the terms, behind the workspace."""
 
 TEXTS: Final = ("title", "labels", "description")
 """Fields whose words a search finds."""
@@ -68,14 +76,24 @@ texts_of: Final = attrgetter(*TEXTS)
 """The values of a task's texts."""
 
 
+fixed_of: Final = attrgetter(*(fixed.field for fixed in FIXED))
+"""The values of what never changes, of a document."""
+
+_STORED_OTHERWISE: Final = [(place, facet.stored) for place, facet in enumerate(FACETS) if facet.stored is not _as_it_is]
+
+
 def stored_facets(task: Any) -> list[Any]:
     """The facets' values as they stand in columns."""
-    return [facet.stored(value) for facet, value in zip(FACETS, facets_of(task), strict=True)]
+    values = list(facets_of(task))
+    for place, stored in _STORED_OTHERWISE:
+        values[place] = stored(values[place])
+    return values
 
 
 def terms_of(workspace_id: UUID, task: Any) -> list[str]:
     """All terms of a task, in order."""
-    return [term(workspace_id, value) for (_, term), values in zip(SETS, sets_of(task), strict=True) for value in values]
+    workspace = workspace_id.hex
+    return [workspace + told(value) for (_, told), values in zip(SETS, sets_of(task), strict=True) for value in values]
 
 
 @lru_cache(maxsize=50_000)

@@ -16,7 +16,7 @@ from projections.tables.moments import Since
 from projections.tables.pages import ListCursor, Page
 from projections.tables.portions import portions
 from projections.task.document import TaskChange, TaskDocument
-from projections.task.facets import FACETS, FIXED, stored_facets, terms_of
+from projections.task.facets import FACETS, FIXED, fixed_of, stored_facets, terms_of
 from projections.task.list_past import rewrite_past, write_past
 from projections.task.list_query import (
     NOTHING,
@@ -94,7 +94,7 @@ def _row(document: TaskDocument) -> tuple[object, ...]:
         document.id,
         document.workspace_id,
         document.created_position,
-        *(fixed.stored(getattr(document, fixed.field)) for fixed in FIXED),
+        *fixed_of(document),
         *stored_facets(document.task),
         "\n".join(terms_of(document.workspace_id, document.task)),
         words_of(document),

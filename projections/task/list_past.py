@@ -13,7 +13,7 @@ from projections.tables.columns import Columns
 from projections.tables.moments import Ended, Since, ended
 from projections.tables.portions import portions
 from projections.task.document import TaskChange, TaskDocument
-from projections.task.facets import FACETS, FIXED, sets_of, stored_facets, term_id, terms_of
+from projections.task.facets import FACETS, FIXED, fixed_of, sets_of, stored_facets, term_id, terms_of
 from projections.task.renderings import words_of
 
 STILL: Final = 2**63 - 1
@@ -122,7 +122,7 @@ def _past_row(before: TaskDocument, change: TaskChange) -> tuple[object, ...]:
         past.from_at,
         past.to_at,
         past.moment_node,
-        *(fixed.stored(getattr(before, fixed.field)) for fixed in FIXED),
+        *fixed_of(before),
         *stored_facets(before.task),
     )
 

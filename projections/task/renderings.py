@@ -7,7 +7,7 @@ worked out is kept for a while, bounded in number and in bytes, and forgotten wh
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from projections.tables.words import lexemes, scope_of
+from projections.tables.words import forget_words, lexemes, scope_of
 from projections.task.document import TaskDocument
 from projections.task.views import detail_json, summary_json
 
@@ -67,3 +67,4 @@ def forget_renderings() -> None:
     """Keep nothing of what was worked out."""
     _kept.newer, _kept.older = {}, {}
     _words.cache_clear()
+    forget_words()
