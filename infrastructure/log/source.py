@@ -18,11 +18,16 @@ from projections.engine.port import Hold
 MOST_BYTES = 8_388_608
 """Of payloads in one reading; the first event counts whatever its size."""
 
+# Of all columns only two go through the window, by which the last position is found.
+_LAST = (
+    "SELECT max(notification_id) FROM (SELECT notification_id, sum(octets) OVER (ORDER BY notification_id "
+    "ROWS UNBOUNDED PRECEDING) - octets AS before FROM (SELECT notification_id, coalesce(octet_length(state), 0) AS octets "
+    "FROM events WHERE notification_id > %(position)s ORDER BY notification_id LIMIT %(limit)s) n) e "
+    f"WHERE before < {MOST_BYTES}"
+)
 _AFTER = (
-    f"SELECT {COLUMNS}, ({LAST_ERASURE}) FROM (SELECT *, sum(octets) OVER (ORDER BY notification_id) - octets AS before "
-    "FROM (SELECT *, coalesce(octet_length(state), 0) AS octets FROM events "
-    "WHERE notification_id > %s ORDER BY notification_id LIMIT %s) n) e "
-    f"WHERE before < {MOST_BYTES} ORDER BY notification_id"
+    f"SELECT {COLUMNS}, ({LAST_ERASURE}) FROM events "
+    f"WHERE notification_id > %(position)s AND notification_id <= ({_LAST}) ORDER BY notification_id"
 ).encode()
 
 _UNTIL = (
@@ -96,7 +101,7 @@ class PostgresLogSource:
         """Up to `limit` events after `position`, in order, and not beyond one that this release cannot read."""
         records: list[Record | ForeignEvent] = []
         try:
-            for row in self._rows(_AFTER, (position, limit)):
+            for row in self._rows(_AFTER, {"position": position, "limit": limit}):
                 self._last_erasure = row[-1]
                 records.append(any_event(row))
         except UnknownEventType as unreadable:
@@ -143,7 +148,7 @@ class PostgresLogSource:
             # A release that knew the event has gone past it, in tables that this one shares with it or has copied.
             raise Hold(f"the earlier events of a stream cannot be read: {unreadable}") from unreadable
 
-    def _rows(self, query: bytes, parameters: Sequence[object]) -> list[Any]:
+    def _rows(self, query: bytes, parameters: Sequence[object] | Mapping[str, object]) -> list[Any]:
         cursor = self._connection.get().cursor(binary=True)
         cursor.execute(query, parameters, prepare=True)
         return cursor.fetchall()

@@ -33,10 +33,10 @@ class PayloadsErased(msgspec.Struct, frozen=True, tag="log.payloads_erased", tag
 PAYLOADS_ERASED: Final = str(PayloadsErased.__struct_config__.tag)
 
 LAST_ERASURE: Final = (
-    "SELECT coalesce(max(o.notification_id), 0) FROM log l JOIN events o "
-    f"ON o.originator_id = l.log_id AND o.topic = '{PAYLOADS_ERASED}'"
+    "SELECT coalesce((SELECT o.notification_id FROM events o WHERE o.originator_id = (SELECT log_id FROM log) "
+    f"AND o.topic = '{PAYLOADS_ERASED}' ORDER BY o.originator_version DESC LIMIT 1), 0)"
 )
-"""The newest position at which payloads were erased, 0 for none."""
+"""The newest position at which payloads were erased, 0 for none; along the log's own stream, of which every reading asks."""
 
 
 def say_epoch(database_url: str, log_name: str) -> None:
