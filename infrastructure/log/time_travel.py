@@ -18,6 +18,7 @@ from infrastructure.log.codec import owner
 from infrastructure.log.loading import ANY_VERSION
 from infrastructure.log.rows import COLUMNS, OF_STREAM, own_events
 from projections.engine.documents import SPAN, D, Documents
+from projections.tables.binary_arrays import int8_array, uuid_array
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -131,7 +132,12 @@ async def documents_as_of(
     going = dict.fromkeys(streams)
     while going:
         after = {stream: found[stream].version if stream in found else 0 for stream in going}
-        places = {"position": position, "span": SPAN, "streams": list(after), "after": list(after.values())}
+        places = {
+            "position": position,
+            "span": SPAN,
+            "streams": uuid_array(list(after)),
+            "after": int8_array(list(after.values())),
+        }
         await cursor.execute(_FOLLOWING, places, prepare=True)
         ended: set[UUID] = set()
         for record in own_events(await cursor.fetchall()):

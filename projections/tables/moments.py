@@ -10,6 +10,7 @@ from typing import Final, LiteralString
 import msgspec
 from psycopg.sql import SQL
 
+from projections.tables.binary_arrays import int8_array
 from projections.tables.intervals import MOMENT_BITS, moment, node, path
 
 
@@ -29,9 +30,9 @@ class AsOf(msgspec.Struct, frozen=True):
     @property
     def parameters(self) -> dict[str, object]:
         """What the SQL of this moment refers to."""
-        found: dict[str, object] = {"as_of": self.position, "nodes": path(self.position)}
+        found: dict[str, object] = {"as_of": self.position, "nodes": int8_array(path(self.position))}
         if self.instant is not None:
-            found |= {"instant": self.instant, "moments": path(moment(self.instant), MOMENT_BITS)}
+            found |= {"instant": self.instant, "moments": int8_array(path(moment(self.instant), MOMENT_BITS))}
         return found
 
     def begun(self, position: LiteralString, at: LiteralString) -> SQL:

@@ -34,8 +34,17 @@ from projections.task.list_query import (
 LOOK: Final = 200
 """So many rows that held then are looked at in order before whatever fits is gathered."""
 
+SEVERAL: Final = 2
+"""So many filters by what no order's index has are several."""
+
 DEEPER: Final = 800
 """So many are, if so many will most likely do."""
+
+DEEPER_FOR_WORDS: Final = 600
+"""The same where words are read of each."""
+
+FEW_WITH_WORDS: Final = 2_000
+"""So many tasks that had the words are looked up one by one before all that fits is gathered."""
 
 FEW: Final = 1_000
 """So many tasks that had the terms and words are looked up one by one; more are met with what the columns fit."""
@@ -71,23 +80,36 @@ async def choose_tasks(
     asked = asked_for(workspace_id, query)
     further, values = beyond(order, after)
     past = Past(asked, as_of)
-    parameters = past.parameters | values | {"rows": rows, "look": LOOK}
+    # Several filters leave little: then a shorter look says as much.
+    look = LOOK if len(past.filters) - len(asked.indexed) < SEVERAL else LOOK // 2
+    parameters = past.parameters | values | {"rows": rows, "look": look}
     everywhere: Conditions = [SQL("workspace_id = %(workspace)s"), *further]
     is_indexed = len(past.filters) == len(asked.indexed)
     if is_indexed:
         parameters["look"] = rows + 1
+    fitting = 0
     if as_of.instant is None or is_indexed:
         statement = _looked(order, [*everywhere, *asked.indexed, *near(order, query)], past)
-        page, is_all = await _page(connection, order, statement, parameters)
-        if page.has_more or is_all or is_indexed:
+        page, looked = await _page(connection, order, statement, parameters)
+        if page.has_more or _is_all(looked, parameters) or is_indexed:
             return page
-        deeper = LOOK * (rows + 1) * 3 // (2 * len(page.rows)) if page.rows else DEEPER + 1
-        if deeper <= DEEPER:
-            page, is_all = await _page(connection, order, statement, parameters | {"look": deeper})
-            if page.has_more or is_all:
-                return page
-    page, _ = await _page(connection, order, _gathered(order, [*everywhere, *asked.columns], past, asked), parameters)
-    return page
+        fitting = len(page.rows)
+    if fitting and (deeper := look * (rows + 1) * 3 // (2 * fitting)) <= (DEEPER_FOR_WORDS if asked.words else DEEPER):
+        deeply = parameters | {"look": deeper}
+        page, looked = await _page(connection, order, statement, deeply)
+        if page.has_more or _is_all(looked, deeply):
+            return page
+    everything: Conditions = [*everywhere, *asked.columns]
+    if asked.words:
+        # How rare words are is not known before they are looked for; if they are, all that has them is found at once.
+        page, found = await _page(connection, order, _few(order, [*everything, *past.sets], past), parameters)
+        if found is not None and found <= FEW_WITH_WORDS:
+            return page
+    return (await _page(connection, order, _gathered(order, everything, past, asked), parameters))[0]
+
+
+def _is_all(looked: int | None, parameters: dict[str, object]) -> bool:
+    return looked is not None and looked < int(str(parameters["look"]))
 
 
 class Past:
@@ -104,49 +126,56 @@ class Past:
             **{f"term_{number}": term for number, term in enumerate(asked.term_ids)},
         }
         self.columns = asked.columns
-        self.sets_and_words = self._sets_and_words()
+        self.sets = self._sets()
+        self.sets_and_words: Conditions = [*self.sets, *self._words()]
         self.filters: Conditions = [*self.columns, *self.sets_and_words]
+        # Implied by whatever is asked of a position, but many an index begins with it: what came later is passed over.
+        self.there = SQL("true") if self.is_instant else SQL("created_position <= %(as_of)s")
+        self.present = SQL("{} AND {}").format(self.there, as_of.begun("since", "since_at"))
 
     def candidates(self) -> list[Composed]:
         """Who had each term and the words, by position of creation, whatever its workspace."""
         found = [
-            SQL("SELECT created_position FROM task_term_spans WHERE term = {} AND {}").format(
-                Placeholder(name), self.as_of.span_held
+            SQL("SELECT created_position FROM task_term_spans WHERE term = {} AND {} AND {}").format(
+                Placeholder(name), self.there, self.as_of.span_held
             )
             for name in self._terms
         ]
-        if self._asked.words:
-            found.append(
-                SQL(
-                    "(SELECT created_position FROM task_list WHERE words @@ %(q)s::tsquery AND {} UNION ALL "
-                    "SELECT created_position FROM task_text_past WHERE words @@ %(q)s::tsquery AND {})"
-                ).format(self.as_of.begun("text_since", "text_since_at"), self.as_of.span_held)
-            )
-        return found
+        return [*found, self.having_words] if self._asked.words else found
+
+    @property
+    def having_words(self) -> Composed:
+        """Who had the words."""
+        return SQL(
+            "(SELECT created_position FROM task_list WHERE words @@ %(q)s::tsquery AND {} UNION ALL "
+            "SELECT created_position FROM task_text_past WHERE words @@ %(q)s::tsquery AND {})"
+        ).format(self.as_of.begun("text_since", "text_since_at"), self.as_of.span_held)
 
     @property
     def _terms(self) -> list[str]:
         return [f"term_{number}" for number in range(len(self._asked.term_ids))]
 
-    def _sets_and_words(self) -> Conditions:
-        held = self.as_of.span_held
-        conditions: Conditions = [
+    def _sets(self) -> Conditions:
+        return [
             SQL(
                 "EXISTS (SELECT FROM task_term_spans s WHERE s.term = {} AND s.created_position = t.created_position AND {})"
-            ).format(Placeholder(name), held)
+            ).format(Placeholder(name), self.as_of.span_held)
             for name in self._terms
         ]
-        if self._asked.words:
-            conditions.append(
-                SQL(
-                    "(EXISTS (SELECT FROM task_list w WHERE w.workspace_id = %(workspace)s "
-                    "AND w.created_position = t.created_position AND w.words @@ %(q)s::tsquery AND {}) OR EXISTS (SELECT "
-                    "FROM task_text_past w WHERE w.created_position = t.created_position AND w.words @@ %(q)s::tsquery AND {}))"
-                ).format(self.as_of.begun("text_since", "text_since_at"), held)
-            )
-        elif self._asked.words is not None:
-            conditions.append(SQL("false"))
-        return conditions
+
+    def _words(self) -> Conditions:
+        if self._asked.words is None:
+            return []
+        if not self._asked.words:
+            return [SQL("false")]
+        # When comes first: words are long, and are read only of what held.
+        return [
+            SQL(
+                "(EXISTS (SELECT FROM task_list w WHERE w.workspace_id = %(workspace)s "
+                "AND w.created_position = t.created_position AND {} AND w.words @@ %(q)s::tsquery) OR EXISTS (SELECT "
+                "FROM task_text_past w WHERE w.created_position = t.created_position AND {} AND w.words @@ %(q)s::tsquery))"
+            ).format(self.as_of.begun("text_since", "text_since_at"), self.as_of.span_held)
+        ]
 
 
 def _sql(text: str) -> SQL:
@@ -188,7 +217,7 @@ def _looked(order: Order, conditions: Conditions, past: Past) -> Composed:
     ).format(
         key=order.key or NOTHING,
         conditions=all_of(conditions),
-        since=past.as_of.begun("since", "since_at"),
+        since=past.present,
         order=order.sql(),
         by_key=order.by_key,
         past=_past_in_order(order, conditions, past),
@@ -236,7 +265,7 @@ def every_side(past: Past, shown: Composed, past_shown: Composed, conditions: Co
     """Whatever held at the moment and meets the conditions, from every side. `nodes` bounds the past side by its tree."""
     sides = [
         SQL("SELECT * FROM (SELECT {} FROM task_list t WHERE {} AND {} OFFSET 0) present").format(
-            shown, conditions, past.as_of.begun("since", "since_at")
+            shown, conditions, past.present
         ),
         SQL("SELECT * FROM (SELECT {} FROM task_list_past t WHERE {} AND {} AND {} OFFSET 0) past").format(
             past_shown, nodes, conditions, past.as_of.held
@@ -251,18 +280,43 @@ def every_side(past: Past, shown: Composed, past_shown: Composed, conditions: Co
     return SQL(" UNION ALL ").join(sides)
 
 
+def _few(order: Order, conditions: Conditions, past: Past) -> Composed:
+    """What fitted of those who had the words, sorted, unless they are more than a few. `looked` is how many they are."""
+    return SQL(
+        "WITH holders AS MATERIALIZED (SELECT * FROM {holders} h(number) LIMIT {few} + 1), "
+        "counted(number) AS MATERIALIZED (SELECT count(*) FROM holders) "
+        "SELECT r.*, v.created_position, v.key, k.number AS looked FROM counted k LEFT JOIN LATERAL (SELECT f.* "
+        "FROM (SELECT DISTINCT number FROM holders WHERE k.number <= {few}) c CROSS JOIN LATERAL ({fitting}) f "
+        "ORDER BY {by_key} LIMIT %(rows)s + 1) v ON true LEFT JOIN LATERAL ({shown}) r ON true ORDER BY {by_key}"
+    ).format(
+        holders=past.having_words,
+        few=FEW_WITH_WORDS,
+        fitting=_looked_up(order, conditions, past),
+        by_key=order.by_key,
+        shown=_shown(order, past, SQL("true")),
+    )
+
+
+def _places(order: Order) -> tuple[Composed, Composed]:
+    """Only what indexes have, of the present and of the past side; of the few that are shown the rows are read in the end."""
+    place = SQL("created_position, {key} AS key, {place} AS from_position")
+    key = order.key or NOTHING
+    return place.format(key=key, place=NOTHING), place.format(key=key, place=SQL("from_position"))
+
+
+def _looked_up(order: Order, conditions: Conditions, past: Past) -> Composed:
+    """Where the task with the creation `c.number` stood, if it fitted."""
+    its_own = all_of([SQL("created_position = c.number"), *conditions])
+    return every_side(past, *_places(order), its_own, SQL("true"))
+
+
 def _gathered(order: Order, conditions: Conditions, past: Past, asked: Asked) -> Composed:
     """All that fitted, sorted: by who had the terms and words, else through whatever index of the columns serves best."""
     candidates = past.candidates()
     if asked.words == "":
         candidates.append(SQL("(SELECT NULL::bigint WHERE false)").format())
-    # Only what indexes have; of the few that are shown the rows are read in the end.
-    place = SQL("created_position, {key} AS key, {place} AS from_position")
-    present = place.format(key=order.key or NOTHING, place=NOTHING)
-    ended = place.format(key=order.key or NOTHING, place=SQL("from_position"))
-    fitting = every_side(past, present, ended, all_of(conditions), SQL("node = ANY(%(nodes)s::bigint[])"))
+    fitting = every_side(past, *_places(order), all_of(conditions), SQL("node = ANY(%(nodes)s::bigint[])"))
     if candidates:
-        its_own = all_of([SQL("created_position = c.number"), *conditions])
         # Of the two ways one is gone, by how many there are: the other one's condition is false before it begins.
         fitting = SQL(
             "WITH candidates(number) AS MATERIALIZED ({candidates}), counted(are_few) AS MATERIALIZED ("
@@ -271,11 +325,13 @@ def _gathered(order: Order, conditions: Conditions, past: Past, asked: Asked) ->
             "UNION ALL SELECT f.* FROM ({met}) f JOIN candidates c ON c.number = f.created_position "
             "WHERE NOT (SELECT are_few FROM counted)"
         ).format(
-            candidates=SQL(" INTERSECT ").join([*candidates, *candidates[:1]][: max(2, len(candidates))]),
+            candidates=SQL(" INTERSECT ").join(candidates)
+            if len(candidates) > 1
+            else SQL("SELECT DISTINCT * FROM ({}) c").format(*candidates),
             # What is not deleted is nearly everything.
             one_by_one=len(asked.columns) == 1,
             few=FEW,
-            looked_up=every_side(past, present, ended, its_own, SQL("true")),
+            looked_up=_looked_up(order, conditions, past),
             met=fitting,
         )
     return SQL(
@@ -286,7 +342,8 @@ def _gathered(order: Order, conditions: Conditions, past: Past, asked: Asked) ->
 
 async def _page(
     connection: psycopg.AsyncConnection[Any], order: Order, rows: Composed, parameters: dict[str, object]
-) -> tuple[ChosenPage, bool]:
+) -> tuple[ChosenPage, int | None]:
+    """The page, and how many were looked at, where the statement says so."""
     statement = SQL(
         "SELECT c.position, t.task_id, t.created_position, t.shown, t.line, t.looked FROM checkpoints c "
         "LEFT JOIN LATERAL ({rows}) t ON true WHERE c.projection = 'task_list' ORDER BY {by_key}"
@@ -296,8 +353,7 @@ async def _page(
     answered = await cursor.fetchall()
     found = [Chosen(row[1], row[2], row[3], row[4]) for row in answered if row[1] is not None]
     most = int(str(parameters["rows"]))
-    is_all = bool(found) and answered[0][5] < int(str(parameters["look"]))
-    return ChosenPage(found[:most], len(found) > most, answered[0][0]), is_all
+    return ChosenPage(found[:most], len(found) > most, answered[0][0]), answered[0][5]
 
 
 NOW: Final = AsOf(2**62)

@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 from psycopg.sql import SQL
 
+from projections.tables.binary_arrays import int8_array
 from projections.tables.moments import AsOf
 from projections.task.list_as_of import Past, every_side
 from projections.task.list_query import Conditions, TaskQuery, all_of, asked_for
@@ -83,6 +84,6 @@ async def members(
         every_side(past, SQL("task_id").format(), SQL("task_id").format(), all_of(conditions), SQL("true")),
     )
     cursor = connection.cursor(binary=True)
-    parameters = past.parameters | {"among": [task.created_position for task in among]}
+    parameters = past.parameters | {"among": int8_array([task.created_position for task in among])}
     await cursor.execute(statement, parameters, prepare=True)
     return {row[0] for row in await cursor.fetchall()}
