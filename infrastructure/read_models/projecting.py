@@ -21,7 +21,7 @@ from infrastructure.read_models.layouts import build_layouts, drop_superseded, s
 from infrastructure.read_models.rebuild import rebuild
 from infrastructure.read_models.table_store import TableStore
 from infrastructure.servers.model_tables import has_models
-from infrastructure.servers.postgres import log_schema, models_schema
+from infrastructure.servers.postgres import is_of_another_release, log_schema, models_schema
 from infrastructure.servers.redis_client import READ_MODELS, applied_channel, sync_client
 from projections import ALL, DOCUMENTS, FEED, HOT, TOGETHER
 from projections.engine.changes import KEPT_BYTES, ChangeReader
@@ -219,6 +219,12 @@ class _Runner:
         except AWAY as error:
             self._projector.forget()
             logger.warning("projector %s waits: %s", self._name, str(error).split("\n")[0])
+        except psycopg.Error as error:
+            if not is_of_another_release(error):
+                raise
+            # The read models of this release are still being built.
+            self._projector.forget()
+            logger.warning("projector %s waits for its tables: %s", self._name, str(error).split("\n")[0])
 
     def _own(self, connection: psycopg.Connection[Any]) -> bool:
         """Wait until nobody else does this work, but not for ever: an owner that is stuck must not stop the read models."""

@@ -23,6 +23,7 @@ from tests.faults.laboratory import Laboratory
 from tests.faults.limit_bursts import limit_bursts
 from tests.faults.losses import without_read_model, without_relay
 from tests.faults.outages import postgres_restarts, redis_outages
+from tests.faults.skew_of_tags import DEPLOYMENTS
 from tests.faults.trial import Verdict
 from tests.faults.truths import TRIALS
 from tests.faults.whole import Dev, dev_folder, kill_real_processes, kill_the_whole
@@ -79,6 +80,8 @@ def _trials(chosen: argparse.Namespace, begun: float, console: Console) -> list[
         run("without relay", lambda: asyncio.run(without_relay(laboratory, seed)))
         run("without read model", lambda: asyncio.run(without_read_model(laboratory, seed)))
         for name, trial in TRIALS.items():
+            run(name, lambda trial=trial: trial(laboratory, seed))
+        for name, trial in DEPLOYMENTS.items():
             run(name, lambda trial=trial: trial(laboratory, seed))
         run("real processes", lambda: _in_dev(lambda dev: kill_real_processes(dev, seed, kills=15)))
         run("the whole", lambda: _in_dev(lambda dev: kill_the_whole(dev, seed, kills=4)))

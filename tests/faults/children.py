@@ -14,9 +14,12 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 
 from api.app import create_app
+from infrastructure.log.verify import verify_log
 from infrastructure.processes.failpoints import arm
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.read_models.rebuild import rebuild
+from infrastructure.read_models.verify import verify_read_models
+from infrastructure.servers.migrate import migrate
 from infrastructure.settings import Settings
 from tests.faults.sabotage import SABOTAGE
 from workers.broker import make_broker
@@ -81,9 +84,26 @@ def _rebuild(settings: Settings, order: dict[str, Any], ready: Ready) -> None:
     rebuild(settings.database_url, settings.redis_url, settings.log_name, order["projection"])
 
 
+def _migrate(settings: Settings, order: dict[str, Any], ready: Ready) -> None:
+    ready()
+    migrate(settings.database_url, [settings.log_name])
+
+
+def _verify(settings: Settings, order: dict[str, Any], ready: Ready) -> None:
+    """What `taskmaster verify --read-models` finds amiss, or could not look at, as lines in a file."""
+    ready()
+    log = verify_log(settings.database_url, settings.log_name)
+    found = [str(bad) for bad in (log.first_bad, log.derived_bad, log.tags_not_compared) if bad]
+    models = verify_read_models(settings)
+    found += [str(model) for model in models if model.differing or model.not_compared or model.position != log.head]
+    Path(order["output"]).write_text("\n".join(found))
+
+
 _ROLES: dict[str, Callable[[Settings, dict[str, Any], Ready], None]] = {
     "api": _api,
     "relay": _relay,
     "worker": _worker,
     "rebuild": _rebuild,
+    "migrate": _migrate,
+    "verify": _verify,
 }

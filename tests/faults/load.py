@@ -38,7 +38,7 @@ class Issued(msgspec.Struct):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """One answer to a read: what was asked, the position it claims to reflect, and its content."""
+    """One answer to a read: what was asked, the position it claims to reflect, its content, and the host that gave it."""
 
     kind: str
     workspace: UUID
@@ -46,6 +46,7 @@ class Seen(msgspec.Struct, frozen=True):
     least: int
     position: int
     body: Any
+    by: str = ""
 
 
 class Client:
@@ -65,14 +66,16 @@ class Client:
         token = TokenIssuer(KeyRing(settings.secret_key)).access_token(principal, 1_600_000_000)
         self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
 
-    async def work(self, stop: asyncio.Event, with_key: bool = True, only_create: bool = False) -> None:
-        """Issue commands one after the other until `stop`."""
+    async def work(self, stop: asyncio.Event, with_key: bool = True, only_create: bool = False, pause: float = 0.0) -> None:
+        """Issue commands one after the other, with a pause between them in seconds, until `stop`."""
         while not stop.is_set():
             issued, task = self._next(only_create)
             self.issued.append(issued)
             await self.settle(issued, with_key)
             if issued.receipt is not None:
                 self._learn(issued, task)
+            if pause:
+                await asyncio.sleep(pause)
 
     async def read(self, stop: asyncio.Event, pause: float) -> None:
         """Read until `stop`: mostly what must show the newest acknowledged command, sometimes whatever there is."""
@@ -93,26 +96,36 @@ class Client:
             return 0
         if answer.status_code == 200:
             body, position = json.loads(answer.content), int(answer.headers["x-position"])
-            self.seen.append(Seen(kind, self.workspace, task, least, position, body))
+            self.seen.append(Seen(kind, self.workspace, task, least, position, body, answer.request.url.host))
         elif answer.status_code != 503 and not (answer.status_code == 404 and not least):
             self.unread.append(f"GET {path} min_position={least}: {answer.status_code} {answer.text[:200]}")
         return int(answer.status_code)
 
-    async def get(self, path: str, prefer: str = "") -> httpx.Response:
+    async def get(self, path: str, prefer: str = "", to: str = "") -> httpx.Response:
         """Any read; raises Unanswered."""
-        return await self._gateway.send("GET", path, self._headers | ({"prefer": prefer} if prefer else {}))
+        return await self._gateway.send("GET", path, self._headers | ({"prefer": prefer} if prefer else {}), to=to)
 
-    async def post(self, path: str, body: Any) -> httpx.Response:
+    async def post(self, path: str, body: Any, to: str = "") -> httpx.Response:
         """Any command, once and without a key; raises Unanswered."""
-        return await self._gateway.send("POST", path, self._headers, json.dumps(body).encode())
+        return await self._gateway.send("POST", path, self._headers, json.dumps(body).encode(), to)
 
-    async def settle(self, issued: Issued, with_key: bool = True) -> None:
+    async def order(self, method: str, path: str, fields: dict[str, Any], version: int, to: str = "") -> dict[str, Any]:
+        """Issue one command that causes one event, to the release `to` if one is named; its receipt."""
+        key = f"{self._name}-{len(self.issued)}"
+        issued = self._issue(method, path, fields | {"reason": key}, key, 1, version - 1)
+        self.issued.append(issued)
+        await self.settle(issued, to=to)
+        self._learn(issued, None)
+        receipt: dict[str, Any] = json.loads(issued.receipt or b"{}")
+        return receipt
+
+    async def settle(self, issued: Issued, with_key: bool = True, to: str = "") -> None:
         """Send the command until there is an answer that says what became of it."""
         headers = self._headers | ({"idempotency-key": issued.key} if with_key else {})
         async with asyncio.timeout(SETTLE_SECONDS):
             while True:
                 try:
-                    answer = await self._gateway.send(issued.method, issued.path, headers, issued.body)
+                    answer = await self._gateway.send(issued.method, issued.path, headers, issued.body, to)
                 except Unanswered:
                     issued.unknown += 1
                 else:

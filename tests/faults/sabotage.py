@@ -15,6 +15,7 @@ from infrastructure.read_models.task_reads import TaskReads
 from projections.engine.changes import Change
 from projections.engine.checkpoint import Checkpoint
 from projections.task.hot import APPLY, HotPage, checkpoint_position
+from tests.faults.skew_sabotage import SKEW_SABOTAGE
 from workers.projector import Projecting
 
 _COMPARISON = "if found ~= ARGV[1] then return found end\n"
@@ -132,4 +133,5 @@ SABOTAGE: dict[str, Callable[[], None]] = {
     "missing is no": _missing_is_no,
     "unchecked keys": _unchecked_keys,
     "no limits": _no_limits,
+    **SKEW_SABOTAGE,
 }

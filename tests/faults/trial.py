@@ -20,7 +20,7 @@ from tests.faults.load import Client
 from tests.faults.log_check import log_violations
 from tests.faults.read_check import read_violations
 from tests.faults.view_check import view_violations
-from tests.faults.zygotes import Forked, Order
+from tests.faults.zygotes import Forked, Order, Zygote
 
 KILLED = -9
 CATCH_UP_SECONDS = 5.0
@@ -64,6 +64,7 @@ class Trial:
         self.clients: list[Client] = []
         self.stop = asyncio.Event()
         self.draining = False
+        self.on_end: list[Callable[[], None]] = []
         self._sabotage = tuple(sabotage)
         self._forked: set[Forked] = set()
         self._sockets = 0
@@ -82,14 +83,22 @@ class Trial:
         await self.gateway.close()
         for child in list(self._forked):
             await self.kill(child)
+        for each in self.on_end:
+            each()
         self.verdict.seconds = time.monotonic() - self._begun
 
-    def spawn(self, **order: Any) -> Forked:
-        """Fork a child."""
+    @property
+    def laboratory(self) -> Laboratory:
+        """Where it takes place."""
+        return _laboratory(self._laboratory)
+
+    def spawn(self, zygote: Zygote | None = None, **order: Any) -> Forked:
+        """Fork a child, of another release if its zygote is given."""
         if order["role"] == "api":
             self._sockets += 1
-            order["socket"] = str(_laboratory(self._laboratory).folder / f"api-{id(self)}-{self._sockets}.sock")
-        child = _laboratory(self._laboratory).zygote.fork(Order(sabotage=self._sabotage, **order), self.settings)
+            order["socket"] = str(self.laboratory.folder / f"api-{id(self)}-{self._sockets}.sock")
+        order = {"sabotage": self._sabotage} | order
+        child = (zygote or self.laboratory.zygote).fork(Order(**order), self.settings)
         self._forked.add(child)
         child.ended.add_done_callback(lambda _: self._forked.discard(child))
         return child

@@ -122,10 +122,11 @@ def view_violations(settings: Settings) -> list[str]:
 
 
 def _checkpoints(connection: psycopg.Connection[Any], head: int) -> Iterable[str]:
-    for name, position, held in connection.execute("SELECT projection, position, held FROM checkpoints"):
+    for name, position, held, noted_at in connection.execute("SELECT projection, position, held, noted_at FROM checkpoints"):
         if name != "hot_tasks" and position != head:
             yield f"{name} stands at {position}, the log at {head}"
-        if held:
+        # That in Redis is noted to be held at a place that it may have left since.
+        if held and (name != "hot_tasks" or noted_at == head):
             yield f"{name} is held: {held}"
     for parked in connection.execute("SELECT projection, position, error FROM parked ORDER BY position"):
         yield f"parked: {parked}"

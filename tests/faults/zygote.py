@@ -1,7 +1,7 @@
 """A process that has imported the whole product and forks children that run it: starting one takes milliseconds.
 
-It speaks lines of JSON: orders come on standard input, `started`, `ready` and `ended` go to standard output. It has one
-thread and opens nothing, so that every child makes its own connections, loops and threads. When its standard input ends it
+It speaks lines of JSON: orders come on standard input, `begun`, `started`, `ready` and `ended` go to standard output. It has
+one thread and opens nothing, so that every child makes its own connections, loops and threads. When its standard input ends it
 kills its children and leaves.
 """
 
@@ -15,6 +15,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from projections import layouts_id
 from tests.faults import children
 
 _PR_SET_PDEATHSIG = 1
@@ -30,6 +31,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     alive: set[int] = set()
     pending = b""
+    say({"event": "begun", "layouts": layouts_id()})
     while True:
         ready, _, _ = select.select([0, readable], [], [])
         if readable in ready:

@@ -21,7 +21,8 @@ START_SECONDS = 30
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a child is to be. `failpoint` is `name:n` or `name:n:stop`, `sabotage` names entries of SABOTAGE."""
+    """What a child is to be. `failpoint` is `name:n` or `name:n:stop`, `sabotage` names entries of SABOTAGE, `output` a file
+    for what it finds."""
 
     role: str
     failpoint: str = ""
@@ -30,6 +31,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     sabotage: tuple[str, ...] = ()
     catch_up: bool = False
     projection: str = ""
+    output: str = ""
 
 
 class Forked:
@@ -54,9 +56,10 @@ class Forked:
 
 
 class Zygote:
-    """One zygote with its children. Any thread may use it. Open it in a thread that lives as long as it shall."""
+    """One zygote with its children, of the release in the folder `project`. Any thread may use it. Open it in a thread that
+    lives as long as it shall."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, project: Path = PROJECT) -> None:
         self._ids = count(1)
         self._children: dict[int, Forked] = {}
         self._by_pid: dict[int, Forked] = {}
@@ -64,11 +67,12 @@ class Zygote:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.zygote"],
-                cwd=PROJECT,
+                cwd=project,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
+        self.layouts: Future[str] = Future()
         self._reader = threading.Thread(target=self._read, name="zygote", daemon=True)
         self._reader.start()
 
@@ -101,13 +105,15 @@ class Zygote:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._hear(json.loads(line))
-        for child in self._children.values():
-            for future in (child.started, child.ready, child.ended):
-                if not future.done():
-                    future.cancel()
+        futures = [each for child in self._children.values() for each in (child.started, child.ready, child.ended)]
+        for future in (self.layouts, *futures):
+            if not future.done():
+                future.cancel()
 
     def _hear(self, event: dict[str, Any]) -> None:
         match event["event"]:
+            case "begun":
+                self.layouts.set_result(event["layouts"])
             case "started":
                 child = self._children[event["id"]]
                 self._by_pid[event["pid"]] = child

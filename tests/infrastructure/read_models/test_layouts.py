@@ -11,7 +11,7 @@ import infrastructure.read_models.layouts as layouts_module
 from domain.task.events import TaskCreated, TaskRenamed
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.read_models.layouts import build_layouts
-from infrastructure.read_models.projecting import LogProjecting
+from infrastructure.read_models.projecting import PROJECTORS, LogProjecting
 from infrastructure.read_models.table_store import TableStore
 from infrastructure.servers.model_tables import has_models
 from infrastructure.servers.postgres import models_schema
@@ -158,6 +158,24 @@ def test_layouts_whose_workers_are_held_are_kept(served: World, monkeypatch: pyt
     with newer(monkeypatch):
         sweep(served)
     assert served.connection.execute("SELECT to_regnamespace(%s) IS NOT NULL", (old,)).fetchone() == (True,)
+
+
+def test_a_worker_that_is_woken_before_its_read_models_are_there_waits(
+    served: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with newer(monkeypatch):
+        projecting = LogProjecting(served.database_url, served.redis_url, LOG)
+        for name in PROJECTORS:
+            projecting.run(name)
+        assert caplog.text.count("waits for its tables") == len(PROJECTORS)
+        projecting.sweep()
+        served.record(number(90_001), TaskCreated("seen"))
+        for name in PROJECTORS:
+            projecting.run(name)
+        projecting.close()
+        assert dump(served, models_schema(LOG))["places"] == [
+            f"{name} {served.head()}" for name in sorted(t.name for t in TABLES)
+        ]
 
 
 def test_what_a_killed_build_left_is_no_hindrance(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
