@@ -16,7 +16,8 @@ from tests.faults.load import Client
 from tests.faults.older_releases import OTHER_TAGS, THIS
 from tests.faults.releases import Release
 from tests.faults.sides import Side
-from tests.faults.skew import SKEWS, STEP_SECONDS, THINK_SECONDS, Order, side_by_side
+from tests.faults.skew import STEP_SECONDS, THINK_SECONDS, Order, side_by_side
+from tests.faults.skews import SKEWS
 from tests.faults.trial import Trial, Verdict
 
 COMMAND_SECONDS = 60

@@ -8,8 +8,9 @@ import asyncio
 import pytest
 
 from tests.faults.laboratory import Laboratory
-from tests.faults.skew import SKEWS, Order, Sabotage, side_by_side
+from tests.faults.skew import Order, Sabotage, side_by_side
 from tests.faults.skew_of_tags import after_the_switch, tags_anew
+from tests.faults.skews import SKEWS
 
 SEED = 20_261_125
 COMMANDS = 6
