@@ -9,17 +9,17 @@ from uuid import UUID
 import msgspec
 import psycopg
 from psycopg.errors import DivisionByZero
-from psycopg.sql import SQL, Composed
+from psycopg.sql import SQL
 
 from application.importing.history import ImportedStream
 from application.importing.recognition import RecordedStep
-from application.log import Append, Appended, LogUnavailable, VersionConflict
+from application.log import Append, LogUnavailable, VersionConflict
 from domain.boundaries import Seen
 from domain.project.boundaries import Openness, key_tag, open_boundary
 from domain.tags import tag_id
 from domain.task.rules import Task, evolve
 from infrastructure.log.addresses import PROJECT_OF_KEY
-from infrastructure.log.append_function import append_parameters, append_statement, other_scheme, read_outcomes
+from infrastructure.log.append_function import append_parameters, append_statement, other_scheme, streams_again
 from infrastructure.log.boundary_reading import OF_BOUNDARY, folded
 from infrastructure.log.first_project import make_first_project
 from infrastructure.log.rows import COLUMNS, HEAD, own_events
@@ -30,8 +30,10 @@ from infrastructure.servers.postgres import log_schema
 PATIENCE_SECONDS: Final = 30.0
 """How long an unreachable server is waited for; the chunk in question is sent again."""
 
-# Any other outcome than "appended" ends the transaction that all calls of one pipeline share, by the plainest error there is.
-_ALL_OR_NONE: Final = SQL("SELECT a.*, 1 / (CASE WHEN 0 = ALL (outcomes) THEN 1 ELSE 0 END) FROM ({call}) AS a")
+# Any other outcome than "appended" ends the transaction, by the plainest error there is.
+_ALL_OR_NONE: Final = SQL(
+    "SELECT a.start + cardinality(a.leaves), 1 / (CASE WHEN 0 = ALL (outcomes) THEN 1 ELSE 0 END) FROM ({call}) AS a"
+)
 _EVENTS_OF: Final = f"SELECT {COLUMNS} FROM events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version"
 _ADD_PEOPLE: Final = (
     "INSERT INTO taskmaster.members (workspace_id, principal_id, role, display_name, imported_as) "
@@ -68,7 +70,7 @@ class ImportLog:
     def __init__(self, database_url: str, log_name: str) -> None:
         self._schema = log_schema(log_name)
         self._connection = Reconnecting(database_url, self._schema, "taskmaster import")
-        self._call: Composed = _ALL_OR_NONE.format(call=append_statement(self._schema))
+        self._call = _ALL_OR_NONE.format(call=append_statement(self._schema, again=True)).as_bytes()
 
     def close(self) -> None:
         """Close the connection."""
@@ -151,20 +153,11 @@ class ImportLog:
         return int(row[0]) if row else 0
 
     def _append(self, connection: psycopg.Connection[Any], appends: Sequence[Append]) -> int:
-        *calls, last = list(_runs(appends))
+        parameters = (*append_parameters(appends), streams_again(appends))
         failpoint("import.in_flight")
-        # Without BEGIN all statements up to the end of the pipeline are one transaction, and the lock that
-        # the first of them takes is not held across a round trip.
-        with connection.pipeline():
-            for run in calls:
-                connection.cursor(binary=True).execute(self._call, append_parameters(run), prepare=True)
-            cursor = connection.cursor(binary=True)
-            cursor.execute(self._call, append_parameters(last), prepare=True)
-        row = cursor.fetchone()
+        row = connection.execute(self._call, parameters, prepare=True).fetchone()
         assert row is not None  # noqa: S101 - the function returns one row
-        answer = read_outcomes(last, row[:-1])[-1]
-        assert isinstance(answer, Appended)  # noqa: S101 - any other outcome has ended the transaction
-        return answer.position
+        return int(row[0])
 
     def _patiently(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
         """Do the work, again where the connection was lost: all of it may be done twice."""
@@ -177,21 +170,6 @@ class ImportLog:
                     raise LogUnavailable("the log cannot be reached") from error
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
-
-
-def _runs(appends: Iterable[Append]) -> Iterable[list[Append]]:
-    """Consecutive appends in which no stream is repeated, which one call may not have."""
-    run: list[Append] = []
-    streams: set[UUID] = set()
-    for append in appends:
-        stream_id = append.events[0].stream_id
-        if stream_id in streams:
-            yield run
-            run, streams = [], set()
-        run.append(append)
-        streams.add(stream_id)
-    if run:
-        yield run
 
 
 def _binary_rows(connection: psycopg.Connection[Any], query: str, parameters: Sequence[object]) -> list[Any]:

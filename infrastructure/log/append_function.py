@@ -31,7 +31,7 @@ _CALL: LiteralString = (
     f"SELECT {RESULTS} FROM {{schema}}.append_events("
     "%b::int[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::text[], "
     "%b::int[], %b::uuid[], %b::bigint[], %b::timestamptz[], %b::int[], %b::text[], %b::bytea[], %b::uuid[], "
-    "%b::int[], %b::uuid[], %b::int[], %b::uuid[], %b::bigint[], %b::int{chains})"
+    "%b::int[], %b::uuid[], %b::int[], %b::uuid[], %b::bigint[], %b::int{more})"
 )
 OTHER_SCHEME: Final = "TM001"
 """The SQLSTATE with which the log refuses tags that were derived by another scheme than its own."""
@@ -57,10 +57,23 @@ _REFUSALS: Final[dict[int, type[Exception]]] = {
 }
 
 
-def append_statement(schema: str, *, chains: bool = False) -> Composed:
+def append_statement(schema: str, *, chains: bool = False, again: bool = False) -> Composed:
     """The call for the log in `schema`; parameters come from `append_parameters`; with `chains` behind them
-    an array of the numbers, from 1, of those appends that follow the one before them."""
-    return SQL(_CALL).format(schema=Identifier(schema), chains=SQL(", %b::int[]" if chains else ""))
+    an array of the numbers, from 1, of those appends that follow the one before them; with `again` that of `streams_again`."""
+    more = SQL(", ").join([SQL(""), *[SQL("%b::int[]")] * chains, *[SQL("again => %b::int[]")] * again])
+    return SQL(_CALL).format(schema=Identifier(schema), more=more)
+
+
+def streams_again(appends: Sequence[Append]) -> Array:
+    """For each event the number, from 1, of its stream's last one in the appends before its own, 0 for none: for a call in
+    which streams come again."""
+    newest: dict[UUID, int] = {}
+    again: list[int] = []
+    for append in appends:
+        first = len(again)
+        again += [newest.get(event.stream_id, 0) for event in append.events]
+        newest |= {event.stream_id: number for number, event in enumerate(append.events, first + 1)}
+    return int4_array(again)
 
 
 def append_parameters(appends: Sequence[Append]) -> tuple[Array | int, ...]:

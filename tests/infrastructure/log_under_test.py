@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from application.log import Append, Appended, Condition, IdempotencyKey, NewEvent
 from domain.task.events import TaskCreated, TaskRenamed
-from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes
+from infrastructure.log.append_function import append_parameters, append_statement, read_outcomes, streams_again
 from infrastructure.log.event_store import Memory, PostgresEventStore
 from infrastructure.log.hash_chain import COLUMNS, ChainedRow
 from infrastructure.log.library_recorder import LogRecorder
@@ -69,17 +69,20 @@ def an_append(
 
 
 def append(
-    connection: psycopg.Connection[Any], *appends: Append, schema: str = SCHEMA, follows: Sequence[int] = ()
+    connection: psycopg.Connection[Any],
+    *appends: Append,
+    schema: str = SCHEMA,
+    follows: Sequence[int] = (),
+    again: bool = False,
 ) -> list[Appended | Exception]:
     """Send all in one call of the function, in the transaction that the connection is in.
 
-    Those with the numbers `follows`, from 1, follow the one before them.
+    Those with the numbers `follows`, from 1, follow the one before them; with `again` a stream may come again.
     """
     cursor = connection.cursor(binary=True)
-    if follows:
-        cursor.execute(append_statement(schema, chains=True), (*append_parameters(appends), int4_array(follows)))
-    else:
-        cursor.execute(append_statement(schema), append_parameters(appends))
+    more = [*[int4_array(follows)] * bool(follows), *[streams_again(appends)] * again]
+    statement = append_statement(schema, chains=bool(follows), again=again)
+    cursor.execute(statement, (*append_parameters(appends), *more))
     row = cursor.fetchone()
     assert row is not None
     return read_outcomes(appends, row)

@@ -10,9 +10,12 @@ from psycopg.errors import UniqueViolation
 
 from application.log import NewEvent, VersionConflict
 from domain.task.events import TaskStarted
+from infrastructure.log.append_function import append_parameters, append_statement
 from infrastructure.servers.migrate import migrate
 from infrastructure.servers.postgres import connect_sync
+from projections.tables.binary_arrays import int4_array
 from tests.infrastructure.log_under_test import (
+    SCHEMA,
     an_append,
     append,
     appended,
@@ -90,6 +93,56 @@ class TestVersions:
     def test_one_version_twice_in_an_append_is_a_conflict(self, log: Connection) -> None:
         (task,) = streams(1)
         assert isinstance(append(log, an_append(created(task), created(task)))[0], VersionConflict)
+
+
+class TestStreamsThatComeAgain:
+    """In a call that says so, as an import's do: its appends are in the order in which things happened."""
+
+    def test_a_stream_goes_on_where_the_call_left_it(self, log: Connection) -> None:
+        old, new = streams(2)
+        append(log, an_append(created(old)))
+        answers = append(
+            log,
+            an_append(created(new), renamed(new, 2)),
+            an_append(renamed(old, 2)),
+            an_append(renamed(new, 3)),
+            an_append(renamed(old, 3), renamed(new, 4)),
+            again=True,
+        )
+        assert [appended(answer).position for answer in answers] == [3, 4, 5, 7]
+        assert [(row.stream_id, row.version) for row in stored(log)[1:]] == [
+            *[(new, 1), (new, 2), (old, 2), (new, 3), (old, 3), (new, 4)]
+        ]
+
+    @pytest.mark.parametrize("version", [1, 2, 4])
+    def test_and_at_no_other_version(self, log: Connection, version: int) -> None:
+        (task,) = streams(1)
+        answers = append(log, an_append(created(task), renamed(task, 2)), an_append(renamed(task, version)), again=True)
+        assert isinstance(answers[1], VersionConflict)
+        assert versions(log, task) == [1, 2]
+
+    def test_where_anything_before_it_is_refused_it_is_refused_as_well(self, log: Connection) -> None:
+        task, taken, other = streams(3)
+        append(log, an_append(created(taken)))
+        answers = append(
+            log,
+            an_append(created(task)),
+            an_append(created(taken)),
+            an_append(renamed(task, 2)),
+            an_append(created(other)),
+            again=True,
+        )
+        assert [isinstance(answer, VersionConflict) for answer in answers] == [False, True, True, False]
+        assert [row.stream_id for row in stored(log)] == [taken, task, other]
+
+    def test_an_event_of_another_stream_is_no_place_to_go_on_from(self, log: Connection) -> None:
+        task, other = streams(2)
+        appends = [an_append(created(task), renamed(task, 2)), an_append(renamed(other, 3))]
+        statement = append_statement(SCHEMA, again=True)
+        cursor = log.cursor(binary=True)
+        cursor.execute(statement, (*append_parameters(appends), int4_array([0, 0, 2])))
+        assert (cursor.fetchone() or ())[0] == [0, 1]
+        assert versions(log, other) == []
 
 
 class TestAtomicity:

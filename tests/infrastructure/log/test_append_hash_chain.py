@@ -94,6 +94,21 @@ class TestHashChain:
         rows = stored(log)
         assert [row.hash for row in rows] == expected_hashes(log, rows)
 
+    def test_it_links_streams_that_come_again_in_a_call(self, log: Connection) -> None:
+        first, second = streams(2)
+        append(log, an_append(created(first)))
+        append(
+            log,
+            an_append(renamed(first, 2), renamed(first, 3)),
+            an_append(created(second)),
+            an_append(renamed(first, 4), renamed(second, 2), renamed(second, 3)),
+            an_append(renamed(second, 4), renamed(first, 5)),
+            again=True,
+        )
+        rows = stored(log)
+        assert len(rows) == 9
+        assert [row.hash for row in rows] == expected_hashes(log, rows)
+
     def test_it_links_one_append_over_several_streams(self, log: Connection) -> None:
         first, second = streams(2)
         append(log, an_append(created(first), renamed(first, 2), created(second), renamed(second, 2)))

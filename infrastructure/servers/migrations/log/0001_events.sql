@@ -92,8 +92,8 @@ FROM events;
 -- Arrays starting with a_ have one element an append, those with e_ one element an event, in the order of the appends.
 -- An append takes all its events or none. Outcomes, one an append: 0 appended, 1 conflict (a stream was not at the expected
 -- version), 2 replayed (the idempotency key was used for the same request before, or these very events are already
--- stored), 3 key mismatch (the key was used for another request), 4 condition violated. No stream and no idempotency key may
--- stand in two appends of one call; the unique indexes refuse the whole call otherwise.
+-- stored), 3 key mismatch (the key was used for another request), 4 condition violated. No idempotency key may
+-- stand in two appends of one call, and no stream that is not said to come again; the unique indexes refuse the whole call otherwise.
 --
 -- e_state holds sixteen random bytes, the salt, before each stored state. e_scope names the scope that numbers an event, NULL for
 -- none, and may be empty where no event is numbered.
@@ -106,6 +106,9 @@ FROM events;
 -- "follows" are the numbers of those appends that were decided on what the append before them in the call leads to; where no append
 -- of the call has a condition they do not matter. Together with that one they are a chain: its own tags do not matter to its
 -- conditions, and where one of them is not appended now, whatever the reason, those behind it are refused as well.
+--
+-- "again" is empty, or has an element an event: the number of the last event of the same stream in the appends before its own, 0
+-- where there is none. Such an append goes on from there. It is refused where anything before it in the call is not appended now.
 --
 -- The lock is what makes positions true: they are given in the order of commits, so a reader who has seen position n
 -- never finds a new event at or below n later. It is taken here, on the server, so no client round trip is spent under it.
@@ -128,6 +131,7 @@ CREATE FUNCTION append_events(
     e_append integer[], e_stream uuid[], e_version bigint[], e_effective timestamptz[], e_schema integer[], e_topic text[],
     e_state bytea[], e_scope uuid[],
     t_event integer[], t_tag uuid[], c_append integer[], c_tag uuid[], c_at bigint[], scheme integer, follows integer[] DEFAULT '{}',
+    again integer[] DEFAULT '{}',
     OUT outcomes integer[], OUT first_positions bigint[], OUT receipts text[], OUT recorded timestamptz,
     OUT start bigint, OUT leaves bytea[], OUT numbers bigint[]
 )
@@ -237,6 +241,14 @@ BEGIN
             IF e_stream[event] IS DISTINCT FROM e_stream[event - 1] OR e_append[event] IS DISTINCT FROM e_append[event - 1] THEN
                 expected := nexts[event];
                 link := links[event];
+                IF again[event] > 0 THEN
+                    IF head - start < event - 1 OR e_stream[again[event]] <> e_stream[event] THEN
+                        refused := 1;
+                        EXIT;
+                    END IF;
+                    expected := e_version[again[event]] + 1;
+                    link := leaves[again[event]];
+                END IF;
             END IF;
             IF e_version[event] <> expected THEN
                 refused := 1;
