@@ -182,24 +182,14 @@ def _sql(text: str) -> SQL:
     return SQL(text)
 
 
-# How far from the end of an order its other end is.
-_FARTHEST: Final = {
-    "priority": ("-1", "32767"),
-    "created_at": ("'-infinity'::timestamptz", "'infinity'::timestamptz"),
-    "due_at": ("'-infinity'::timestamptz", "'infinity'::timestamptz"),
-}
-
-
 def _within_edge(order: Order) -> SQL:
     """Not behind the last row of the present side, if that is full."""
     creation = "(SELECT created_position FROM edge)"
     farthest = "0" if order.is_descending else str(2**63 - 1)
     comparison = ">" if order.is_descending else "<"
-    if order.key is None:
+    if order.by is None:
         return _sql(f"created_position {comparison} coalesce({creation}, {farthest})")
-    key = order.key.as_string()
-    ends = _FARTHEST[order.shown.as_string()]
-    end = ends[0 if order.is_descending else 1]
+    key, end = order.by.key(is_descending=order.is_descending), order.end
     return _sql(
         f"({key}, created_position) {comparison} (coalesce((SELECT key FROM edge), {end}), coalesce({creation}, {farthest}))"
     )

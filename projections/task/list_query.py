@@ -1,6 +1,6 @@
 """What lists of tasks may be asked for: filters, orders and cursors, and what they are in SQL, for present and past alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Composed, Placeholder
 from domain.task.values import Priority, Status
 from projections.tables.pages import ListCursor
 from projections.tables.words import scope_of, terms, tsquery
-from projections.task.facets import PRIORITY_RANK, assignee_term, label_term, term_id
+from projections.task.facets import FACETS, FIXED, PRIORITY_RANK, assignee_term, label_term, term_id
 
 Sort = Literal["added", "-added", "created", "-created", "due", "-due", "priority", "-priority"]
 """`added`: as tasks came into the log, which is what Redis keeps; `created`: by when they were, imported ones long ago."""
@@ -38,12 +38,52 @@ class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 Conditions = list[SQL | Composed]
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What rows are sorted by: `key` as an index has it (None for the position of creation alone), `shown` as it is told."""
+class Sorted(msgspec.Struct, frozen=True):
+    """A column that lists are sorted by: the ends of its range in SQL, whether a row may be without it (such rows come last in
+    either direction), and the filters that bound it from below and above, each a parameter with its comparison."""
 
-    key: SQL | None
-    shown: SQL
+    column: str
+    lowest: str
+    highest: str
+    is_optional: bool = False
+    bounds: tuple[tuple[str, str], ...] = ()
+
+    def key(self, *, is_descending: bool) -> str:
+        """As the index of this direction has it."""
+        last = self.lowest if is_descending else self.highest
+        return f"coalesce({self.column}, {last})" if self.is_optional else self.column
+
+
+_MOMENTS: Final = ("'-infinity'::timestamptz", "'infinity'::timestamptz")
+SORTED: Final = {
+    "created": Sorted("created_at", *_MOMENTS, bounds=(("created_from", ">="), ("created_before", "<"))),
+    "due": Sorted("due_at", *_MOMENTS, is_optional=True, bounds=(("due_from", ">="), ("due_before", "<"))),
+    "priority": Sorted("priority", "-1", "32767"),
+}
+"""By the name of the order. A further one is a line here, two words of Sort, and its indexes in list.sql; where a row may be
+without a value, one for each direction."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What rows are sorted by: a column (None for the position of creation alone), up or down."""
+
+    by: Sorted | None
     is_descending: bool
+
+    @property
+    def key(self) -> SQL | None:
+        """As an index has it."""
+        return None if self.by is None else _sql(self.by.key(is_descending=self.is_descending))
+
+    @property
+    def shown(self) -> SQL:
+        """As a cursor tells it."""
+        return NOTHING if self.by is None else _sql(self.by.column)
+
+    @property
+    def end(self) -> str:
+        """What comes after everything."""
+        return "NULL" if self.by is None else self.by.lowest if self.is_descending else self.by.highest
 
     @property
     def direction(self) -> SQL:
@@ -62,19 +102,13 @@ class Order(msgspec.Struct, frozen=True):
         return keys.format(key=self.key or SQL(""), d=self.direction)
 
 
-# Tasks without a due date come last in either direction.
-_DUE_UP: Final = SQL("coalesce(due_at, 'infinity')")
-_DUE_DOWN: Final = SQL("coalesce(due_at, '-infinity')")
+def _sql(text: str) -> SQL:
+    return SQL(text)
+
+
 NOTHING: Final = SQL("NULL::bigint")
-ORDERS: Final[dict[Sort, Order]] = {
-    "added": Order(None, NOTHING, False),
-    "-added": Order(None, NOTHING, True),
-    "created": Order(SQL("created_at"), SQL("created_at"), False),
-    "-created": Order(SQL("created_at"), SQL("created_at"), True),
-    "due": Order(_DUE_UP, SQL("due_at"), False),
-    "-due": Order(_DUE_DOWN, SQL("due_at"), True),
-    "priority": Order(SQL("priority"), SQL("priority"), False),
-    "-priority": Order(SQL("priority"), SQL("priority"), True),
+ORDERS: Final[dict[str, Order]] = {
+    f"{sign}{name}": Order(by, bool(sign)) for name, by in {"added": None, **SORTED}.items() for sign in ("", "-")
 }
 
 
@@ -82,12 +116,25 @@ class Filter(msgspec.Struct, frozen=True):
     """What a parameter of TaskQuery asks of a row's columns. `stored` makes the value that is compared of the given one.
 
     `is_indexed`: every order's index has the column, so that what does not fit is passed over without a look at its row.
+    `beside`: another parameter, and what is asked where that is given as well.
     """
 
     parameter: str
     condition: str
     stored: Callable[[Any], Any] = lambda value: value
     is_indexed: bool = False
+    beside: tuple[str, str] | None = None
+
+
+_STORED: Final = {facet.field: facet.stored for facet in (*FIXED, *FACETS)}
+
+
+def _bounds(by: Sorted) -> Iterator[Filter]:
+    """The filters that bound what is sorted by, spelled as one index has it; what is without a value is in no range."""
+    names = [name for name, _ in by.bounds]
+    for number, (name, comparison) in enumerate(by.bounds):
+        own, other = (f"{by.key(is_descending=number == place)} {comparison} %({name})s" for place in (0, 1))
+        yield Filter(name, own, _STORED[by.column], beside=(names[1], other) if number == 0 else None)
 
 
 FILTERS: Final = (
@@ -96,11 +143,7 @@ FILTERS: Final = (
     Filter("priority", "priority = ANY(%(priority)s)", lambda given: [PRIORITY_RANK[each] for each in given]),
     Filter("project", "project_id = %(project)s"),
     Filter("created_by", "created_by = %(created_by)s"),
-    # Spelled as one index has it; what has no due date is in no range.
-    Filter("due_from", "coalesce(due_at, '-infinity') >= %(due_from)s"),
-    Filter("due_before", "coalesce(due_at, 'infinity') < %(due_before)s"),
-    Filter("created_from", "created_at >= %(created_from)s"),
-    Filter("created_before", "created_at < %(created_before)s"),
+    *(each for by in SORTED.values() for each in _bounds(by)),
 )
 """Filters by columns. A further one is a line here and a field of TaskQuery."""
 
@@ -134,8 +177,8 @@ def asked_for(workspace_id: UUID, query: TaskQuery) -> Asked:
         if value is None or value == ():
             continue
         condition = each.condition
-        if each.parameter == "due_from" and query.due_before:
-            condition = condition.replace("'-infinity'", "'infinity'")
+        if each.beside and getattr(query, each.beside[0]) is not None:
+            condition = each.beside[1]
         (indexed if each.is_indexed else others).append(SQL(condition))
         parameters[each.parameter] = each.stored(value)
     found: list[str] = []
@@ -158,10 +201,9 @@ def near(order: Order, query: TaskQuery) -> Conditions:
     if shown == "priority" and query.priority:
         ranks = [PRIORITY_RANK[each] for each in query.priority]
         return [SQL("priority BETWEEN {} AND {}").format(min(ranks), max(ranks))]
-    bounds = {"created_at": ("created_from", "created_before"), "due_at": ("due_from", "due_before")}.get(shown, ())
     return [
-        SQL("{key} {comparison} {value}").format(key=order.key, comparison=comparison, value=Placeholder(name))
-        for comparison, name in zip((SQL(">="), SQL("<")), bounds, strict=False)
+        SQL("{key} {comparison} {value}").format(key=order.key, comparison=_sql(comparison), value=Placeholder(name))
+        for name, comparison in (order.by.bounds if order.by else ())
         if getattr(query, name) is not None
     ]
 
@@ -174,7 +216,7 @@ def beyond(order: Order, after: ListCursor | None) -> tuple[Conditions, dict[str
     if order.key is None:
         condition = SQL("created_position {} %(after_position)s").format(comparison)
         return [condition], {"after_position": after.created_position}
-    value = SQL("%(after_value)s") if after.value is not None else SQL("'-infinity'" if order.is_descending else "'infinity'")
+    value = SQL("%(after_value)s") if after.value is not None else _sql(order.end)
     condition = SQL("({key}, created_position) {comparison} ({value}, %(after_position)s)").format(
         key=order.key, comparison=comparison, value=value
     )
