@@ -112,9 +112,8 @@ class _Projects:
 
     def begin(self, workspace: int) -> Iterator[Write]:
         for n, project in enumerate(self._ids[workspace]):
-            yield from self._done(
-                workspace, project, CreateProject(f"P{project.int % 1_000_000}{'AB'[n]}", _text(self._chance))
-            )
+            key, name, description = f"P{project.int % 1_000_000}{'AB'[n]}", _text(self._chance), _text(self._chance)
+            yield from self._done(workspace, project, CreateProject(key, name, description))
 
     def something_happens(self) -> Iterator[Write]:
         chance, workspace = self._chance, self._chance.randrange(len(WORKSPACES))
@@ -159,9 +158,9 @@ def writes(seed: int, commands: int, first_task: int = 1) -> Iterator[Write]:
                 _text(chance),
                 _text(chance),
                 chance.choice(PRIORITIES),
-                None,
-                (ANA,) * chance.randint(0, 1),
-                ("red",),
+                EPOCH + timedelta(hours=chance.randint(0, 90_000)) if chance.random() < 0.3 else None,
+                chance.choice(((), (ANA,), (BEN, ANA))),
+                chance.choice((("red",), ("red", "blue"))),
                 project_id=projects.of(task)[0],
             )
         else:
