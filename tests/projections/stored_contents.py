@@ -1,5 +1,6 @@
 """What each read model stores of a history that never changes, as a digest for each of its layouts."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -11,6 +12,7 @@ import msgspec
 
 from domain.aggregates import ALL as AGGREGATES
 from projections import HOT, HOT_LAYOUT, TABLES
+from projections.engine.documents import SPAN
 from tests.generated_history import writes
 from tests.log_world import World
 
@@ -54,9 +56,13 @@ def recorded_digests() -> Digests:
 
 
 def missing(history: Sequence[Write]) -> set[str]:
-    """The kinds of event that never happen in it."""
+    """The kinds of event that never happen in it, and whether no stream lives long enough to have a snapshot."""
     happened = {type(event) for write in history for event in write.decoded()}
-    return {kind.__name__ for kind in EVENTS if kind not in happened}
+    lives = Counter[UUID]()
+    for write in history:
+        lives[write.stream] += len(write.events)
+    long_life = set() if max(lives.values(), default=0) >= SPAN else {f"a stream of {SPAN} events"}
+    return {kind.__name__ for kind in EVENTS if kind not in happened} | long_life
 
 
 def extended(history: Sequence[Write]) -> list[Write]:

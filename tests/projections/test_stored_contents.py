@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from projections import TABLES
 from tests.log_world import World
 from tests.projections import stored_contents
 from tests.projections.stored_contents import Digests, append, contents, extended, layouts, missing, recorded_digests
@@ -24,6 +25,12 @@ def history() -> list[stored_contents.Write]:
 
 def test_the_recorded_history_has_every_kind_of_event(history: list[stored_contents.Write]) -> None:
     assert missing(history) == set(), f"add samples of these to the history: {RECORDING}"
+
+
+def test_every_table_holds_something_of_the_recorded_history(world: World, history: list[stored_contents.Write]) -> None:
+    append(world, history)
+    world.project()
+    assert [table for each in TABLES for table, rows in world.table_dump(each.tables).items() if not rows] == []
 
 
 def test_what_is_stored_in_a_layout_never_changes(world: World, history: list[stored_contents.Write]) -> None:
