@@ -98,7 +98,16 @@ def _entry(
 
 def topic_of(event: msgspec.Struct) -> str:
     """The type of an event, erased or not."""
-    return event.topic if isinstance(event, Erased) else str(event.__struct_config__.tag)
+    return event.topic if type(event) is Erased else _TAGS[type(event)]
+
+
+class _Tags(dict[type[msgspec.Struct], str]):
+    def __missing__(self, kind: type[msgspec.Struct]) -> str:
+        tag = self[kind] = str(kind.__struct_config__.tag)
+        return tag
+
+
+_TAGS: Final = _Tags()
 
 
 def field_changes(before: msgspec.Struct | None, after: msgspec.Struct) -> tuple[FieldChange, ...]:

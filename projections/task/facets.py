@@ -72,6 +72,8 @@ facets_of: Final = attrgetter(*(facet.field for facet in FACETS))
 sets_of: Final = attrgetter(*(field for field, _ in SETS))
 """The values of a task's sets."""
 
+_NO_VALUES: Final[tuple[tuple[Any, ...], ...]] = tuple(() for _ in SETS)
+
 texts_of: Final = attrgetter(*TEXTS)
 """The values of a task's texts."""
 
@@ -94,6 +96,18 @@ def terms_of(workspace_id: UUID, task: Any) -> list[str]:
     """All terms of a task, in order."""
     workspace = workspace_id.hex
     return [workspace + told(value) for (_, told), values in zip(SETS, sets_of(task), strict=True) for value in values]
+
+
+def changed_terms(workspace_id: UUID, before: Any, after: Any) -> tuple[list[str], list[str]]:
+    """The terms that a task has lost and won with a change, sorted; `before` is None for a new one."""
+    gone: set[str] = set()
+    come: set[str] = set()
+    olds = sets_of(before) if before is not None else _NO_VALUES
+    workspace = workspace_id.hex
+    for (_, told), old, new in zip(SETS, olds, sets_of(after), strict=True):
+        gone.update([workspace + told(value) for value in old if value not in new])
+        come.update([workspace + told(value) for value in new if value not in old])
+    return sorted(gone), sorted(come)
 
 
 @lru_cache(maxsize=50_000)

@@ -71,8 +71,9 @@ class TaskList:
     def apply(self, connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
         """Write each changed task's newest document, and what every change ended."""
         newest = {change.record.stream_id: change.after for change in changes}
-        _write(connection, newest.values())
+        # What is asked in there is answered before the server is given most of its work.
         write_past(connection, changes)
+        _write(connection, newest.values())
 
     def redact(self, connection: psycopg.Connection[Any], histories: Sequence[Sequence[TaskChange]]) -> None:
         """Write the tasks' rows and their past again."""

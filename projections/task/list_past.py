@@ -9,11 +9,12 @@ from uuid import UUID
 import psycopg
 
 from domain.task.values import Status
+from projections.tables.answers import answer_soon
 from projections.tables.columns import Columns
 from projections.tables.moments import Ended, Since, ended
 from projections.tables.portions import portions
 from projections.task.document import TaskChange, TaskDocument
-from projections.task.facets import FACETS, FIXED, fixed_of, sets_of, stored_facets, term_id, terms_of
+from projections.task.facets import FACETS, FIXED, changed_terms, fixed_of, sets_of, stored_facets, term_id
 from projections.task.renderings import words_of
 
 STILL: Final = 2**63 - 1
@@ -80,8 +81,11 @@ _COUNTS: Final = (
 
 def write_past(connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
     """Write what each of the changes ended."""
+    moved = _moved(changes)
+    standing = _ask_counts(connection, moved) if moved else None
     _write_ranges(connection, changes)
-    _write_counts(connection, changes)
+    if standing is not None:
+        _write_counts(connection, moved, standing)
 
 
 def rewrite_past(connection: psycopg.Connection[Any], histories: Sequence[Sequence[TaskChange]]) -> None:
@@ -135,17 +139,16 @@ def _write_spans(connection: psycopg.Connection[Any], changes: Sequence[TaskChan
         before, after = change.before, change.after
         if before and sets_of(before.task) == sets_of(after.task):
             continue
-        old = set(terms_of(before.workspace_id, before.task)) if before else set()
-        new = set(terms_of(after.workspace_id, after.task))
+        gone, come = changed_terms(after.workspace_id, before.task if before else None, after.task)
         at = after.known_by if after.imported else None
         created = after.created_position
-        for term in map(term_id, sorted(old - new)):
+        for term in map(term_id, gone):
             row = begun.pop((term, created), None)
             if row is None:
                 closed.append((term, created, after.position - 1, at))
             else:
                 row[2], row[4] = after.position - 1, at
-        for term in map(term_id, sorted(new - old)):
+        for term in map(term_id, come):
             row = [created, after.position, STILL, at, None, term]
             begun[term, created] = row
             rows.append(row)
@@ -170,12 +173,18 @@ Scope = tuple[UUID, UUID]
 """A workspace, and it once more or one of its projects: whose tasks are counted."""
 
 
-def _write_counts(connection: psycopg.Connection[Any], changes: Sequence[TaskChange]) -> None:
-    moved = _moved(changes)
-    if not moved:
-        return
-    newest = connection.execute(_NEWEST_COUNTS, _OF_SCOPES.arrays(moved), prepare=True)
-    standing = {(workspace, scope): (position, counts) for workspace, scope, position, counts in newest}
+Moved = dict[Scope, list[tuple[int, list[int]]]]
+"""By how much the counts of each were moved, position by position."""
+
+
+def _ask_counts(connection: psycopg.Connection[Any], moved: Moved) -> psycopg.Cursor[Any]:
+    asked = connection.execute(_NEWEST_COUNTS, _OF_SCOPES.arrays(moved), prepare=True)
+    answer_soon(connection)
+    return asked
+
+
+def _write_counts(connection: psycopg.Connection[Any], moved: Moved, newest: psycopg.Cursor[Any]) -> None:
+    standing = {(workspace, scope): (position, counts) for workspace, scope, position, counts in newest.fetchall()}
     rows: list[tuple[UUID, UUID, int, str]] = []
     for scope, differences in moved.items():
         position, counts = standing.get(scope, (0, [0] * len(KINDS)))
@@ -189,9 +198,9 @@ def _write_counts(connection: psycopg.Connection[Any], changes: Sequence[TaskCha
         connection.execute(_COUNTS, _OF_COUNTS.arrays(rows))
 
 
-def _moved(changes: Sequence[TaskChange]) -> dict[Scope, list[tuple[int, list[int]]]]:
+def _moved(changes: Sequence[TaskChange]) -> Moved:
     """By how much each of the changes moved the counts of the workspace, of the project that it left, and of its own."""
-    moved: dict[Scope, list[tuple[int, list[int]]]] = defaultdict(list)
+    moved: Moved = defaultdict(list)
     for change in changes:
         after, before = change.after, change.before
         now, was = _kind(after), _kind(before) if before else -1
