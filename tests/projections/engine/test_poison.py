@@ -61,6 +61,23 @@ def test_poison_does_not_hold_up_other_projections_of_the_same_projector(world: 
     assert (world.parked("bad"), world.parked("good")) == ([4], [])
 
 
+@pytest.mark.parametrize("bad", ["a bad one", "z bad one"])
+def test_of_statements_sent_together_the_one_that_the_server_refuses_is_held_against_its_own_projection(
+    world: World, bad: str
+) -> None:
+    """Whoever comes first or last among them: what is refused shows while others are at work already, or at the end of all."""
+    prepare(world, "good", bad)
+    world.connection.execute(f"ALTER TABLE applications ADD CHECK (projection <> '{bad}' OR position <> 3)")
+    tasks(world, 5)
+    projector = world.tables([Recording("good"), Recording(bad)])
+    projector.advance(100)
+    suspects = world.connection.execute("SELECT projection FROM checkpoints WHERE single_until > 0").fetchall()
+    assert suspects == [(bad,)]
+    projector.catch_up()
+    assert (applied(world, "good"), applied(world, bad)) == ([1, 2, 3, 4, 5], [1, 2, 4, 5])
+    assert (world.parked("good"), world.parked(bad)) == ([], [3])
+
+
 def test_a_process_that_was_killed_three_times_by_an_event_parks_it(world: World) -> None:
     """Killed is: it counted the attempt, and nothing came after."""
     prepare(world, "one")
