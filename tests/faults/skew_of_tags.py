@@ -21,7 +21,7 @@ from tests.faults.skews import SKEWS
 from tests.faults.trial import Trial, Verdict
 
 COMMAND_SECONDS = 60
-COMMANDS = 150
+COMMANDS = 60
 
 
 def run_command(release: Release, settings: Settings, *arguments: str) -> tuple[int, str]:
