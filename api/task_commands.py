@@ -20,6 +20,7 @@ from domain.task.commands import (
     CancelTask,
     ChangeTask,
     ClearDueDate,
+    ClearEstimate,
     CompleteTask,
     CreateTask,
     DeleteTask,
@@ -32,6 +33,7 @@ from domain.task.commands import (
     ReopenTask,
     RestoreTask,
     SetDueDate,
+    SetEstimate,
     SetPriority,
     StartTask,
     StopTask,
@@ -47,6 +49,8 @@ REFUSALS: Final = COMMAND_ERRORS | {
         "text_too_long",
         "control_character",
         "due_at_out_of_range",
+        "estimate_out_of_range",
+        "estimate_too_fine",
         "repeated_item",
         "unknown_assignee",
         "idempotency_key_reused",
@@ -96,8 +100,8 @@ COMMAND_ROUTES: Final = [
     _ROUTES.patch(
         ChangeTask,
         "Change several fields of a task",
-        "Fields that are left out stay as they are; `due_at: null` clears the due date. Becomes one event a changed field, "
-        "all or none; what changes nothing is not recorded.",
+        "Fields that are left out stay as they are; `due_at: null` clears the due date, `estimate: null` the estimate. "
+        "Becomes one event a changed field, all or none; what changes nothing is not recorded.",
         {"title": "Write the annual report", "due_at": "2027-01-31T17:00:00Z"},
     ),
     _ROUTES.delete(
@@ -122,6 +126,8 @@ COMMAND_ROUTES: Final = [
     _ROUTES.post("unassign", UnassignTask, "Take a task from a member", {"assignee": SOMEBODY}),
     _ROUTES.post("add-label", AddLabel, "Add a label", {"label": "finance"}),
     _ROUTES.post("remove-label", RemoveLabel, "Remove a label", {"label": "finance"}),
+    _ROUTES.post("set-estimate", SetEstimate, "Estimate a task, in points", {"estimate": 2.5}),
+    _ROUTES.post("clear-estimate", ClearEstimate, "Clear a task's estimate", {}),
     _ROUTES.post("move", MoveTask, "Move a task to another project", {"project_id": SOMEBODY}),
     _ROUTES.post(
         "log-activity",

@@ -37,7 +37,7 @@ FEED: Final = Feed(DOCUMENTS)
 TABLES: Final = (*TOGETHER, FEED)
 """All projections into Postgres."""
 
-HOT_LAYOUT: Final = 2
+HOT_LAYOUT: Final = 3
 """Of the keys and values in Redis."""
 
 ALL: Final = (*(projection.name for projection in TABLES), HOT)

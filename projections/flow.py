@@ -34,6 +34,8 @@ from domain.task.events import (
     TaskDescribed,
     TaskDueDateCleared,
     TaskDueDateSet,
+    TaskEstimateCleared,
+    TaskEstimateSet,
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
@@ -225,6 +227,8 @@ def _counted(event: TaskEvent) -> str | None:  # noqa: PLR0911 - one table, one 
             | TaskUnassigned()
             | TaskLabelAdded()
             | TaskLabelRemoved()
+            | TaskEstimateSet()
+            | TaskEstimateCleared()
             | TaskStopped()
             | TaskRestored()
             | TaskMoved()

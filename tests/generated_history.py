@@ -26,6 +26,7 @@ from domain.task.commands import (
     CancelTask,
     ChangeTask,
     ClearDueDate,
+    ClearEstimate,
     CompleteTask,
     CreateTask,
     DeleteTask,
@@ -38,6 +39,7 @@ from domain.task.commands import (
     ReopenTask,
     RestoreTask,
     SetDueDate,
+    SetEstimate,
     SetPriority,
     StartTask,
     StopTask,
@@ -49,6 +51,7 @@ from domain.task.values import Priority
 from tests.log_world import ANA, BEN, World, number
 
 PRIORITIES: tuple[Priority, ...] = ("none", "low", "medium", "high", "urgent")
+ESTIMATES = (0, 0.1, 0.5, 2.5, 8, 1000)
 LABELS = ("red", "blue", "über", "漢字", "a b", "#@")
 WORDS = ("fix", "login", "printer", "O'Brien's", "naïve", "✓", "release", "100%", "\\n", "{}")
 WORKSPACES = tuple(UUID(int=0x0195A000_0000_7000_8000_00000000F000 + n) for n in range(4))
@@ -86,6 +89,8 @@ def _command(chance: random.Random, projects: Sequence[UUID]) -> TaskCommand:
             AddLabel(chance.choice(LABELS)),
             RemoveLabel(chance.choice(LABELS)),
             LogActivity(_text(chance), reason=why),
+            SetEstimate(chance.choice(ESTIMATES)),
+            ClearEstimate(),
             MoveTask(chance.choice(projects)),
             ChangeTask(title=_text(chance), labels=tuple(chance.sample(LABELS, 2)), due_at=None),
         )
@@ -162,6 +167,7 @@ def writes(seed: int, commands: int, first_task: int = 1) -> Iterator[Write]:
                 chance.choice(((), (ANA,), (BEN, ANA))),
                 chance.choice((("red",), ("red", "blue"))),
                 project_id=projects.of(task)[0],
+                estimate=chance.choice((None, *ESTIMATES)),
             )
         else:
             task = tasks[min(int(chance.expovariate(0.05)), len(tasks) - 1) if chance.random() < 0.7 else 0]

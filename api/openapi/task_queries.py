@@ -1,6 +1,6 @@
 """The filters of lists of tasks as parameters: how they are documented and how they are read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Annotated, Final, get_args
 from uuid import UUID
@@ -11,8 +11,9 @@ from api.edge.errors import BadRequest
 from api.edge.requests import AnyRequest, named_project, one, required_uuid
 from api.openapi.documentation import QueryParameter
 from api.openapi.moments import instant_of
+from domain.errors import InvalidValue
 from domain.project.refusals import no_such_project
-from domain.task.values import Priority, Status
+from domain.task.values import GivenEstimate, Priority, Status, accepted_estimate
 from infrastructure.log.addresses import NOBODY
 from projections.tables.words import TERMS_MAX, terms
 from projections.task.list_query import Sort, TaskQuery
@@ -33,6 +34,8 @@ FILTER_PARAMETERS: Final = (
     QueryParameter("created_by", UUID, "Created by this principal: its owner."),
     QueryParameter("due_from", Instant, "Due at or after."),
     QueryParameter("due_before", Instant, "Due before."),
+    QueryParameter("estimate_from", GivenEstimate, "Estimated at so many points or more; tasks without an estimate are not."),
+    QueryParameter("estimate_to", GivenEstimate, "Estimated at so many points or fewer; tasks without an estimate are not."),
     QueryParameter("created_from", Instant, "Created at or after."),
     QueryParameter("created_before", Instant, "Created before."),
     QueryParameter(
@@ -50,8 +53,8 @@ SORT_PARAMETER: Final = QueryParameter(
     "sort",
     Sort,
     "The order; `-` is descending, `-added` the default. `added`: the order in which tasks came into the log; "
-    "`created`, `due`: by `created_at` and `due_at`; ties are in the order added. Tasks without the value come "
-    "last.",
+    "`created`, `due`: by `created_at` and `due_at`; `estimate`: by points; ties are in the order added. Tasks without the "
+    "value come last.",
 )
 
 _REPEATABLE: Final = frozenset({"status", "priority", "label"})
@@ -70,6 +73,23 @@ async def asked_project(request: AnyRequest, query: Mapping[str, list[str]]) -> 
     return found
 
 
+def _points(name: str, text: str) -> float:
+    try:
+        return accepted_estimate(msgspec.convert(text, float, strict=False))
+    except msgspec.ValidationError:
+        raise BadRequest(400, "invalid_parameter", f"{name} takes a number of points, such as 2.5", name) from None
+    except InvalidValue as refused:
+        raise BadRequest(400, "invalid_parameter", f"{name}: {refused.message}", name) from None
+
+
+_READ: Final[Mapping[str, Callable[[str, str], object]]] = {
+    **dict.fromkeys(("assignee", "created_by"), lambda name, text: required_uuid(text, name)),
+    **dict.fromkeys(("due_from", "due_before", "created_from", "created_before"), instant_of),
+    **dict.fromkeys(("estimate_from", "estimate_to"), _points),
+}
+"""What is stricter than its type."""
+
+
 async def task_query(request: AnyRequest, query: Mapping[str, list[str]]) -> TaskQuery:
     """The list that the parameters ask for; raises BadRequest naming the one that is wrong."""
     found: dict[str, object] = {}
@@ -80,14 +100,11 @@ async def task_query(request: AnyRequest, query: Mapping[str, list[str]]) -> Tas
             found[name] = text
     if len(terms(str(found.get("q", "")))) > TERMS_MAX:
         raise BadRequest(400, "invalid_parameter", f"q takes up to {TERMS_MAX} words or parts of words", "q")
-    for name in ("assignee", "created_by"):
-        if isinstance(identifier := found.get(name), str):
-            found[name] = required_uuid(identifier, name)
     if "project" in found:
         found["project"] = await asked_project(request, query)
-    for name in ("due_from", "due_before", "created_from", "created_before"):
-        if isinstance(moment := found.get(name), str):
-            found[name] = instant_of(name, moment)
+    for name, read in _READ.items():
+        if isinstance(given := found.get(name), str):
+            found[name] = read(name, given)
     try:
         return msgspec.convert(found, TaskQuery, strict=False)
     except msgspec.ValidationError as error:

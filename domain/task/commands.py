@@ -15,6 +15,7 @@ from domain.task.values import (
     Activity,
     Assignees,
     DueAt,
+    GivenEstimate,
     Label,
     Labels,
     Priority,
@@ -27,12 +28,13 @@ class _Command(Struct, frozen=True, gc=False, forbid_unknown_fields=True, tag_fi
     reason: Reason | None = None
 
 
-class _Placed(_Command, frozen=True, kw_only=True):
+class _Begin(_Command, frozen=True, kw_only=True):
     task_id: UUID | None = None
     project_id: UUID | None = None
+    estimate: GivenEstimate | None = None
 
 
-class CreateTask(_Placed, frozen=True, tag="create"):
+class CreateTask(_Begin, frozen=True, tag="create"):
     """A new task; its title is all it needs. `task_id` is for clients that name it themselves, offline for example.
 
     Without `project_id` it belongs to the workspace's first project.
@@ -46,8 +48,8 @@ class CreateTask(_Placed, frozen=True, tag="create"):
     labels: Labels = ()
 
 
-class ChangeTask(_Command, frozen=True, tag="change"):
-    """Several fields at once; a field left out stays, `due_at` null clears it.
+class ChangeTask(_Command, frozen=True, tag="change", kw_only=True):
+    """Several fields at once; a field left out stays, `due_at` or `estimate` null clears it.
 
     `assignees` and `labels` are whole sets: what is missing is removed, their order alone is no change.
     """
@@ -58,6 +60,7 @@ class ChangeTask(_Command, frozen=True, tag="change"):
     due_at: DueAt | UnsetType | None = UNSET
     assignees: Assignees | UnsetType = UNSET
     labels: Labels | UnsetType = UNSET
+    estimate: GivenEstimate | UnsetType | None = UNSET
 
 
 class RenameTask(_Command, frozen=True, tag="rename"):
@@ -118,6 +121,16 @@ class RemoveLabel(_Command, frozen=True, tag="remove_label"):
     label: Label
 
 
+class SetEstimate(_Command, frozen=True, tag="set_estimate"):
+    """Another estimate, 0 to 1,000 points with at most one decimal."""
+
+    estimate: GivenEstimate
+
+
+class ClearEstimate(_Command, frozen=True, tag="clear_estimate"):
+    """No estimate any more."""
+
+
 class StartTask(_Command, frozen=True, tag="start"):
     """Work begins: an open task is in progress."""
 
@@ -171,6 +184,8 @@ TaskCommand = (
     | UnassignTask
     | AddLabel
     | RemoveLabel
+    | SetEstimate
+    | ClearEstimate
     | StartTask
     | StopTask
     | CompleteTask
@@ -204,6 +219,8 @@ def command_fields(command: TaskCommand) -> frozenset[str]:  # noqa: C901, PLR09
             return frozenset(("assignees",))
         case AddLabel() | RemoveLabel():
             return frozenset(("labels",))
+        case SetEstimate() | ClearEstimate():
+            return frozenset(("estimate",))
         case StartTask() | StopTask() | CompleteTask() | ReopenTask() | CancelTask():
             return frozenset(("status",))
         case DeleteTask() | RestoreTask():

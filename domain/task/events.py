@@ -22,11 +22,13 @@ class _Event(Struct, frozen=True, gc=False, omit_defaults=True, tag_field="type"
     attributes: dict[str, str] = {}
 
 
-class _InProject(_Event, frozen=True, kw_only=True):
+class _Begun(_Event, frozen=True, kw_only=True):
+    # What a creation tells by name alone: it holds more than can be told by their places.
     project_id: UUID | None = None
+    estimate: float | None = None
 
 
-class TaskCreated(_InProject, frozen=True, tag="task.created"):
+class TaskCreated(_Begun, frozen=True, tag="task.created"):
     """A task came into being, with every field it was given."""
 
     title: str
@@ -89,6 +91,16 @@ class TaskLabelRemoved(_Event, frozen=True, tag="task.label_removed"):
     label: str
 
 
+class TaskEstimateSet(_Event, frozen=True, tag="task.estimate_set"):
+    """The estimate was set or became another; in points, as `accepted_estimate` makes it."""
+
+    estimate: float
+
+
+class TaskEstimateCleared(_Event, frozen=True, tag="task.estimate_cleared"):
+    """The estimate was taken away."""
+
+
 class TaskStarted(_Event, frozen=True, tag="task.started"):
     """Work began."""
 
@@ -141,6 +153,8 @@ TaskEvent = (
     | TaskUnassigned
     | TaskLabelAdded
     | TaskLabelRemoved
+    | TaskEstimateSet
+    | TaskEstimateCleared
     | TaskStarted
     | TaskStopped
     | TaskCompleted
@@ -163,7 +177,7 @@ STRUCTURAL_TEXT: Final[frozenset[str]] = frozenset()
 """The other fields of free text: what boundaries, tags or ids may be made of, and what no erasure takes. None so far."""
 
 TASK_FIELDS: Final = frozenset(
-    ("title", "description", "status", "priority", "due_at", "assignees", "labels", "deleted", "project_id")
+    ("title", "description", "status", "priority", "due_at", "assignees", "labels", "estimate", "deleted", "project_id")
 )
 """Every field of a task, by the names `touched_fields` uses."""
 
@@ -173,6 +187,7 @@ _PRIORITY = frozenset(("priority",))
 _DUE_AT = frozenset(("due_at",))
 _ASSIGNEES = frozenset(("assignees",))
 _LABELS = frozenset(("labels",))
+_ESTIMATE = frozenset(("estimate",))
 _STATUS = frozenset(("status",))
 _DELETED = frozenset(("deleted",))
 _PROJECT = frozenset(("project_id",))
@@ -191,6 +206,8 @@ TOUCHED: Final[Mapping[type[TaskEvent], frozenset[str]]] = MappingProxyType(
         TaskUnassigned: _ASSIGNEES,
         TaskLabelAdded: _LABELS,
         TaskLabelRemoved: _LABELS,
+        TaskEstimateSet: _ESTIMATE,
+        TaskEstimateCleared: _ESTIMATE,
         TaskStarted: _STATUS,
         TaskStopped: _STATUS,
         TaskCompleted: _STATUS,

@@ -22,6 +22,7 @@ from domain.task.commands import (
     CancelTask,
     ChangeTask,
     ClearDueDate,
+    ClearEstimate,
     CompleteTask,
     CreateTask,
     DeleteTask,
@@ -34,6 +35,7 @@ from domain.task.commands import (
     ReopenTask,
     RestoreTask,
     SetDueDate,
+    SetEstimate,
     SetPriority,
     StartTask,
     StopTask,
@@ -51,6 +53,8 @@ from domain.task.events import (
     TaskDescribed,
     TaskDueDateCleared,
     TaskDueDateSet,
+    TaskEstimateCleared,
+    TaskEstimateSet,
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
@@ -72,6 +76,7 @@ from domain.task.values import (
     accepted_activity,
     accepted_assignees,
     accepted_due_at,
+    accepted_estimate,
     accepted_label,
     accepted_labels,
     accepted_priority,
@@ -96,6 +101,7 @@ class Task(Struct, frozen=True, gc=False, kw_only=True):
     due_at: datetime | None = None
     assignees: tuple[UUID, ...] = ()
     labels: tuple[str, ...] = ()
+    estimate: float | None = None
     deleted: bool = False
     project_id: UUID | None = None
 
@@ -141,6 +147,10 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one line a command reads best as o
             return _add_label(task, label, why)
         case RemoveLabel(label):
             return (TaskLabelRemoved(kept, reason=why),) if (kept := label.strip()) in task.labels else ()
+        case SetEstimate(estimate):
+            return _estimate(task, estimate, why)
+        case ClearEstimate():
+            return _estimate(task, None, why)
         case StartTask():
             return _start(task, why)
         case StopTask():
@@ -184,6 +194,7 @@ def _create(state: Task | None, command: CreateTask, now: datetime) -> tuple[Tas
         assignees=accepted_assignees(command.assignees),
         labels=accepted_labels(command.labels),
         project_id=command.project_id,
+        estimate=None if command.estimate is None else accepted_estimate(command.estimate),
         reason=accepted_reason(command.reason),
     )
     return (created,)
@@ -203,6 +214,8 @@ def _change(task: Task, command: ChangeTask, why: str | None, now: datetime) -> 
         events += _reassign(task, command.assignees, why)
     if command.labels is not UNSET:
         events += _relabel(task, command.labels, why)
+    if command.estimate is not UNSET:
+        events += _estimate(task, command.estimate, why)
     return events
 
 
@@ -258,6 +271,13 @@ def _relabel(task: Task, labels: tuple[str, ...], why: str | None) -> tuple[Task
     removed = (TaskLabelRemoved(each, reason=why) for each in dict.fromkeys(task.labels) if each not in wanted)
     added = (TaskLabelAdded(each, reason=why) for each in wanted if each not in task.labels)
     return (*removed, *added)
+
+
+def _estimate(task: Task, estimate: float | None, why: str | None) -> tuple[TaskEvent, ...]:
+    if estimate is None:
+        return () if task.estimate is None else (TaskEstimateCleared(reason=why),)
+    estimate = accepted_estimate(estimate)
+    return () if estimate == task.estimate else (TaskEstimateSet(estimate, reason=why),)
 
 
 def _start(task: Task, why: str | None) -> tuple[TaskEvent, ...]:
@@ -317,6 +337,7 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as on
                 due_at=event.due_at,
                 assignees=event.assignees,
                 labels=event.labels,
+                estimate=event.estimate,
                 project_id=event.project_id,
             )
         case TaskRenamed(title):
@@ -337,6 +358,10 @@ def evolve(  # noqa: C901, PLR0911, PLR0912 - one line an event reads best as on
             return task if label in task.labels else replace(task, labels=(*task.labels, label))
         case TaskLabelRemoved(label):
             return replace(task, labels=tuple(each for each in task.labels if each != label))
+        case TaskEstimateSet(estimate):
+            return replace(task, estimate=estimate)
+        case TaskEstimateCleared():
+            return replace(task, estimate=None)
         case TaskStarted():
             return replace(task, status="in_progress")
         case TaskCompleted():

@@ -23,6 +23,7 @@ ACTIVITY_MAX_CHARACTERS: Final = 255
 ATTRIBUTES_MAX: Final = 20
 ATTRIBUTE_NAME_MAX_CHARACTERS: Final = 64
 ATTRIBUTE_MAX_CHARACTERS: Final = 1_000
+ESTIMATE_MAX: Final = 1_000
 DUE_AT_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DUE_AT_HORIZON: Final = timedelta(days=36_525)
 
@@ -35,6 +36,9 @@ Labels = Annotated[tuple[Label, ...], Meta(max_length=LABELS_MAX)]
 Assignees = Annotated[tuple[UUID, ...], Meta(max_length=ASSIGNEES_MAX)]
 Activity = Annotated[str, Meta(min_length=1, max_length=ACTIVITY_MAX_CHARACTERS)]
 DueAt = Annotated[datetime, Meta(tz=True)]
+Estimate = Annotated[float, Meta(ge=0, le=ESTIMATE_MAX)]
+# Said of what is asked for alone: whoever divides binary fractions finds 0.3 to be no multiple of 0.1.
+GivenEstimate = Annotated[Estimate, Meta(extra_json_schema={"multipleOf": 0.1})]
 
 T = TypeVar("T")
 
@@ -86,6 +90,19 @@ def accepted_due_at(due_at: datetime, now: datetime) -> datetime:
     if not DUE_AT_EARLIEST <= due_at <= now + DUE_AT_HORIZON:
         raise InvalidValue("due_at_out_of_range", "A due date lies between 1970 and 100 years from now.", "due_at")
     return due_at.astimezone(UTC)
+
+
+def accepted_estimate(estimate: float) -> float:
+    """The estimate as the number nearest to its one decimal, so that equal ones have equal bytes; 2 and 2.0 are one, and so are
+    0 and -0."""
+    # NaN is in no range; true is a number to Python alone.
+    if isinstance(estimate, bool) or not 0 <= estimate <= ESTIMATE_MAX:
+        raise InvalidValue("estimate_out_of_range", f"An estimate is 0 to {ESTIMATE_MAX} points.", "estimate")
+    # Of a number of tenths the quotient is the one that its decimal text is read as: both are rounded correctly, once.
+    tenths = round(estimate * 10)
+    if tenths / 10 != estimate:
+        raise InvalidValue("estimate_too_fine", "An estimate has at most one decimal.", "estimate")
+    return tenths / 10
 
 
 def accepted_label(label: str, field: str = "label") -> str:

@@ -21,6 +21,11 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+def _tenths(estimate: float | None) -> int | None:
+    """Whole numbers: compared with what is asked for, and added up by whoever reports, without a rounding."""
+    return None if estimate is None else round(estimate * 10)
+
+
 class Facet(msgspec.Struct, frozen=True):
     """A field of the task, the type of its column, and how a value stands there."""
 
@@ -33,6 +38,7 @@ FACETS: Final = (
     Facet("status", "text"),
     Facet("priority", "smallint", PRIORITY_RANK.__getitem__),
     Facet("due_at", "timestamptz"),
+    Facet("estimate", "smallint", _tenths),
     Facet("deleted", "boolean"),
     Facet("project_id", "uuid"),
 )

@@ -64,7 +64,7 @@ class TaskList:
 
     name: Final = "task_list"
     tables: Final = ("task_list", "task_list_past", "task_term_spans", "task_text_past", "task_counts")
-    layout: Final = 2
+    layout: Final = 3
     ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 

@@ -7,6 +7,8 @@ CREATE TABLE task_list (
     status text NOT NULL,
     priority smallint NOT NULL,
     due_at timestamptz,
+    -- In tenths of a point.
+    estimate smallint,
     deleted boolean NOT NULL,
     project_id uuid,
     terms text[] NOT NULL,
@@ -30,9 +32,11 @@ CREATE INDEX ON task_list (workspace_id, project_id, created_position);
 -- Those of an order end with what most lists are filtered by: what is not wanted is passed over without a look at its row.
 CREATE INDEX ON task_list (workspace_id, created_at, created_position, status, deleted, since);
 CREATE INDEX ON task_list (workspace_id, priority, created_position, status, deleted, since);
--- Tasks without a due date come last in either direction, so each direction has an index of its own.
+-- Tasks without a due date or estimate come last in either direction, so each direction has an index of its own.
 CREATE INDEX ON task_list (workspace_id, coalesce(due_at, 'infinity'), created_position, status, deleted, since);
 CREATE INDEX ON task_list (workspace_id, coalesce(due_at, '-infinity'), created_position, status, deleted, since);
+CREATE INDEX ON task_list (workspace_id, coalesce(estimate, 32767::smallint), created_position, status, deleted, since);
+CREATE INDEX ON task_list (workspace_id, coalesce(estimate, '-1'::smallint), created_position, status, deleted, since);
 CREATE INDEX ON task_list (workspace_id, created_position) WHERE deleted;
 CREATE INDEX ON task_list USING gin (terms);
 CREATE INDEX ON task_list USING gin (words);
@@ -55,6 +59,7 @@ CREATE TABLE task_list_past (
     status text NOT NULL,
     priority smallint NOT NULL,
     due_at timestamptz,
+    estimate smallint,
     deleted boolean NOT NULL,
     project_id uuid,
     PRIMARY KEY (created_position, from_position)
@@ -66,6 +71,10 @@ CREATE INDEX ON task_list_past (workspace_id, node, coalesce(due_at, 'infinity')
     status, deleted);
 CREATE INDEX ON task_list_past (workspace_id, node, coalesce(due_at, '-infinity'), created_position, from_position, to_position,
     status, deleted);
+CREATE INDEX ON task_list_past (workspace_id, node, coalesce(estimate, 32767::smallint), created_position, from_position,
+    to_position, status, deleted);
+CREATE INDEX ON task_list_past (workspace_id, node, coalesce(estimate, '-1'::smallint), created_position, from_position,
+    to_position, status, deleted);
 CREATE INDEX ON task_list_past (workspace_id, moment_node, created_position, from_position) WHERE moment_node IS NOT NULL;
 
 -- When a task had a label or an assignee: term is a digest of workspace and value, the last position of what holds is the greatest

@@ -8,12 +8,12 @@ from uuid import UUID
 import msgspec
 from psycopg.sql import SQL, Composed, Placeholder
 
-from domain.task.values import Priority, Status
+from domain.task.values import GivenEstimate, Priority, Status
 from projections.tables.pages import ListCursor
 from projections.tables.words import scope_of, terms, tsquery
 from projections.task.facets import FACETS, FIXED, PRIORITY_RANK, assignee_term, label_term, term_id
 
-Sort = Literal["added", "-added", "created", "-created", "due", "-due", "priority", "-priority"]
+Sort = Literal["added", "-added", "created", "-created", "due", "-due", "priority", "-priority", "estimate", "-estimate"]
 """`added`: as tasks came into the log, which is what Redis keeps; `created`: by when they were, imported ones long ago."""
 
 
@@ -28,6 +28,8 @@ class TaskQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     created_by: UUID | None = None
     due_from: datetime | None = None
     due_before: datetime | None = None
+    estimate_from: GivenEstimate | None = None
+    estimate_to: GivenEstimate | None = None
     created_from: datetime | None = None
     created_before: datetime | None = None
     q: str | None = None
@@ -59,6 +61,13 @@ SORTED: Final = {
     "created": Sorted("created_at", *_MOMENTS, bounds=(("created_from", ">="), ("created_before", "<"))),
     "due": Sorted("due_at", *_MOMENTS, is_optional=True, bounds=(("due_from", ">="), ("due_before", "<"))),
     "priority": Sorted("priority", "-1", "32767"),
+    "estimate": Sorted(
+        "estimate",
+        "'-1'::smallint",
+        "32767::smallint",
+        is_optional=True,
+        bounds=(("estimate_from", ">="), ("estimate_to", "<=")),
+    ),
 }
 """By the name of the order. A further one is a line here, two words of Sort, and its indexes in list.sql; where a row may be
 without a value, one for each direction."""

@@ -43,7 +43,7 @@ class TaskSnapshots:
 
     name: Final = "task_snapshots"
     tables: Final = ("task_snapshots",)
-    layout: Final = 2
+    layout: Final = 3
     ddl: Final = Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")
     follows: Final = frozenset({TASK.name})
 

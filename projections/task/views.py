@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.task.values import Priority, Status
+from domain.task.values import Estimate, Priority, Status
 from projections.task.document import TaskDocument
 
 
@@ -21,6 +21,7 @@ class TaskSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     due_at: datetime | None
     assignees: tuple[UUID, ...]
     labels: tuple[str, ...]
+    estimate: Estimate | None
     deleted: bool
     version: int
     position: int
@@ -50,6 +51,7 @@ class TaskDetail(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     due_at: datetime | None
     assignees: tuple[UUID, ...]
     labels: tuple[str, ...]
+    estimate: Estimate | None
     deleted: bool
     version: int
     position: int
@@ -78,6 +80,7 @@ def summary(document: TaskDocument) -> TaskSummary:
         due_at=task.due_at,
         assignees=task.assignees,
         labels=task.labels,
+        estimate=task.estimate,
         deleted=task.deleted,
         version=document.version,
         position=document.position,
@@ -104,6 +107,7 @@ def detail(document: TaskDocument) -> TaskDetail:
         due_at=task.due_at,
         assignees=task.assignees,
         labels=task.labels,
+        estimate=task.estimate,
         deleted=task.deleted,
         version=document.version,
         position=document.position,

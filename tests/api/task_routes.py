@@ -11,6 +11,7 @@ from domain.task.events import (
     TaskDeleted,
     TaskDescribed,
     TaskDueDateSet,
+    TaskEstimateSet,
     TaskEvent,
     TaskLabelAdded,
     TaskPrioritySet,
@@ -69,6 +70,8 @@ def routes(member: UUID) -> list[Route]:
         Route("unassign", {"assignee": str(member)}, "task.unassigned", (assigned,), (CREATED,)),
         Route("add-label", {"label": "ink"}, "task.label_added", already=(CREATED, TaskLabelAdded("ink"))),
         Route("remove-label", {"label": "ink"}, "task.label_removed", (CREATED, TaskLabelAdded("ink"))),
+        Route("set-estimate", {"estimate": 2.5}, "task.estimate_set", already=(CREATED, TaskEstimateSet(2.5))),
+        Route("clear-estimate", None, "task.estimate_cleared", (CREATED, TaskEstimateSet(0.0))),
         Route("log-activity", {"activity": "called"}, "task.activity_logged", (CREATED, TaskActivityLogged("called")), None),
     ]
 

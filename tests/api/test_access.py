@@ -113,6 +113,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "describe": {"description": "Stolen"},
     "set-priority": {"priority": "low"},
     "set-due-date": {"due_at": "2027-01-01T00:00:00Z"},
+    "set-estimate": {"estimate": 3},
     "add-label": {"label": "x"},
     "remove-label": {"label": "x"},
     "log-activity": {"activity": "x"},

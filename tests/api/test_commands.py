@@ -136,6 +136,52 @@ def test_null_clears_the_due_date_and_nothing_else_takes_null(world: World) -> N
         problem(world.ada.patch(f"/tasks/{task}", {field: None}), 400, "invalid_body", f"/{field}")
 
 
+def test_null_clears_the_estimate(world: World) -> None:
+    task = world.ada.task(estimate=0)
+    assert world.ada.shown(task)["estimate"] == 0
+    assert world.ada.patch(f"/tasks/{task}", {"estimate": None}).status_code == 200
+    assert world.ada.shown(task)["estimate"] is None
+
+
+NO_ESTIMATES = ("-0.1", "1000.1", "0.25", "1e-7", "1e9", '"2.5"', "true", "[2]")
+
+
+@pytest.mark.parametrize("sent", NO_ESTIMATES)
+def test_what_is_no_estimate_is_refused_wherever_it_is_given(world: World, sent: str) -> None:
+    task = world.ada.task(estimate=3)
+    code = {"0.25": "estimate_too_fine", "1e-7": "estimate_too_fine"}.get(sent)
+    for method, path, body, pointer in (
+        ("POST", "/tasks", f'{{"title":"x","estimate":{sent}}}', "/estimate"),
+        ("PATCH", f"/tasks/{task}", f'{{"estimate":{sent}}}', "/estimate"),
+        ("POST", f"/tasks/{task}/set-estimate", f'{{"estimate":{sent}}}', "/estimate"),
+    ):
+        headers = {"Content-Type": "application/json"}
+        answer = world.ada.request(method, path, content=body, headers=headers)
+        problem(answer, 422 if code else 400, code or "invalid_body", pointer)
+    assert world.ada.shown(task)["estimate"] == 3
+    assert world.api.events(task)[1:] == []
+
+
+def test_what_is_no_number_in_json_is_refused(world: World) -> None:
+    for sent in ("NaN", "Infinity", "1e400", ".5", "1."):
+        headers = {"Content-Type": "application/json"}
+        answer = world.ada.request("POST", "/tasks", content=f'{{"title":"x","estimate":{sent}}}', headers=headers)
+        assert answer.status_code == 400, sent
+
+
+@pytest.mark.parametrize(("sent", "shown"), [("2", "2.0"), ("2.50", "2.5"), ("0.3", "0.3"), ("-0", "0.0"), ("1e2", "100.0")])
+def test_an_estimate_is_shown_with_one_decimal_however_it_was_sent(world: World, sent: str, shown: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    body = f'{{"title":"x","estimate":{sent}}}'
+    task = world.ada.request("POST", "/tasks", content=body, headers=headers).json()["stream_id"]
+    world.api.catch_up()
+    assert f'"estimate":{shown},' in world.ada.get(f"/tasks/{task}").text
+    assert f'"estimate":{shown},' in world.ada.get("/tasks").text
+    assert f'"field":"estimate","before":null,"after":{shown}' in world.ada.get(f"/tasks/{task}/history").text
+    again = world.ada.request("POST", f"/tasks/{task}/set-estimate", content=f'{{"estimate":{sent}}}', headers=headers)
+    assert again.json()["version"] == 1
+
+
 def test_a_change_is_all_or_nothing(world: World) -> None:
     task = world.ada.task()
     problem(world.ada.patch(f"/tasks/{task}", {"title": "Sail it", "labels": ["ink", "ink"]}), 422, "repeated_item", "/labels")

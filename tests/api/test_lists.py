@@ -27,11 +27,12 @@ PRIORITIES = ("none", "low", "medium", "high", "urgent")
 
 @pytest.fixture(scope="module")
 def lister(api: Api) -> User:
-    """Somebody with 60 tasks: every fifth without a due date, several with the same one, priorities mixed."""
+    """Somebody with 60 tasks: every fifth without a due date, several with the same one, priorities and estimates mixed."""
     user = api.register("lister")
     for number in range(60):
         due = None if number % 5 == 0 else datetime(2027, 1, 1 + number % 7, tzinfo=UTC)
-        user.record(TaskCreated(f"task {number}", priority=PRIORITIES[number % 5], due_at=due))
+        estimate = None if number % 4 == 0 else number * 7 % 6 / 10
+        user.record(TaskCreated(f"task {number}", priority=PRIORITIES[number % 5], due_at=due, estimate=estimate))
     api.catch_up()
     return user
 
@@ -61,6 +62,8 @@ def expected(tasks: list[dict[str, Any]], sort: str) -> list[str]:
             ordered = sorted(tasks, key=lambda task: sign * number[task["id"]])
         case "priority":
             ordered = sorted(tasks, key=lambda t: (sign * PRIORITIES.index(t["priority"]), sign * number[t["id"]]))
+        case "estimate":
+            ordered = sorted(tasks, key=lambda t: (t["estimate"] is None, sign * (t["estimate"] or 0), sign * number[t["id"]]))
         case _:
             ordered = sorted(tasks, key=lambda task: due_key(task, sign == -1))
     return [task["id"] for task in ordered]
@@ -163,7 +166,7 @@ def filtered(api: Api) -> tuple[User, dict[str, UUID]]:
     tasks = {
         "open": user.record(TaskCreated("Paint the hull", "with red lead", labels=("ink", "tar"))),
         "started": user.record(TaskCreated("Caulk", priority="high", due_at=june), TaskStarted(), TaskLabelAdded("ink")),
-        "done": user.record(TaskCreated("Sew sails", priority="high"), TaskAssigned(me), TaskCompleted()),
+        "done": user.record(TaskCreated("Sew sails", priority="high", estimate=0.3), TaskAssigned(me), TaskCompleted()),
         "cancelled": user.record(TaskCreated("Paint names", priority="low", due_at=june), TaskCancelled()),
         "deleted": user.record(TaskCreated("Burn it", labels=("ink",)), TaskDeleted()),
     }
@@ -190,6 +193,11 @@ def filtered(api: Api) -> tuple[User, dict[str, UUID]]:
         ("due_before=2027-06-01T00:00:00Z", ""),
         ("due_before=2027-06-01T02:00:00%2B01:00", "started cancelled"),
         ("due_before=2027-06-01T02:00:00+01:00", "started cancelled"),
+        ("estimate_from=0.3", "done"),
+        ("estimate_from=0.4", ""),
+        ("estimate_to=0.3", "done"),
+        ("estimate_to=1000", "done"),
+        ("estimate_from=0&estimate_to=0.2", ""),
         ("created_from=2020-01-01T00:00:00Z", "open started done cancelled"),
         ("created_before=2020-01-01T00:00:00Z", ""),
         ("q=paint", "open cancelled"),

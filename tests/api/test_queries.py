@@ -81,6 +81,12 @@ def test_moments_at_the_ends_of_the_calendar_are_only_far_away(world: World, nam
     assert world.ada.get(f"/tasks/{world.ada.task()}?as_of={moment}").status_code in {400, 404, 422}
 
 
+@pytest.mark.parametrize("name", ["estimate_from", "estimate_to"])
+@pytest.mark.parametrize("number", ["", "x", "nan", "NaN", "inf", "-1", "-0.1", "1000.1", "0.25", "1e400", "true", "1,5"])
+def test_what_is_no_number_of_points_is_refused(world: World, name: str, number: str) -> None:
+    problem(world.ada.get(f"/tasks?{name}={number}"), 400, "invalid_parameter", name)
+
+
 @pytest.mark.parametrize("moment", ["2027-01-01", "2027-01-01T00:00:00", "2027-13-01T00:00:00Z", "1798761600", "", "now"])
 def test_a_moment_needs_date_time_and_offset(world: World, moment: str) -> None:
     problem(world.ada.get(f"/tasks?due_from={moment}"), 400, "invalid_parameter", "due_from")

@@ -33,6 +33,8 @@ PRIORITIES = st.sampled_from(get_args(Priority))
 PROJECTS = st.sampled_from(people(3, 0x70))
 PERSONS = st.sampled_from(people(3))
 STORED_DATES = st.datetimes(datetime(1970, 1, 1), datetime(2126, 1, 1), timezones=st.just(UTC))
+STORED_ESTIMATES = st.integers(0, 10_000).map(lambda tenths: tenths / 10)
+SENT_ESTIMATES = STORED_ESTIMATES | st.floats()
 SENT_DATES = (
     st.sampled_from([NOON, NOON.astimezone(timezone(timedelta(hours=9))), NOON.replace(tzinfo=None)])
     | STORED_DATES
@@ -54,6 +56,7 @@ EVENTS: st.SearchStrategy[events.TaskEvent] = st.one_of(
         several(PERSONS),
         several(STORED_TEXT),
         project_id=st.none() | PROJECTS,
+        estimate=st.none() | STORED_ESTIMATES,
         reason=WHY,
         attributes=ATTRIBUTES,
     ),
@@ -66,11 +69,13 @@ EVENTS: st.SearchStrategy[events.TaskEvent] = st.one_of(
     st.builds(events.TaskUnassigned, PERSONS, reason=WHY, attributes=ATTRIBUTES),
     st.builds(events.TaskLabelAdded, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
     st.builds(events.TaskLabelRemoved, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
+    st.builds(events.TaskEstimateSet, STORED_ESTIMATES, reason=WHY, attributes=ATTRIBUTES),
     st.builds(events.TaskActivityLogged, STORED_TEXT, reason=WHY, attributes=ATTRIBUTES),
     *(
         st.builds(bare, reason=WHY, attributes=ATTRIBUTES)
         for bare in (
             events.TaskDueDateCleared,
+            events.TaskEstimateCleared,
             events.TaskStarted,
             events.TaskStopped,
             events.TaskCompleted,
@@ -93,16 +98,18 @@ COMMANDS: st.SearchStrategy[commands.TaskCommand] = st.one_of(
         several(SENT_TEXT),
         task_id=st.none(),
         project_id=st.none() | PROJECTS,
+        estimate=st.none() | SENT_ESTIMATES,
         reason=WHY,
     ),
     st.builds(
         commands.ChangeTask,
-        st.just(UNSET) | SENT_TEXT,
-        st.just(UNSET) | SENT_TEXT,
-        st.just(UNSET) | PRIORITIES,
-        st.just(UNSET) | st.none() | SENT_DATES,
-        st.just(UNSET) | several(PERSONS),
-        st.just(UNSET) | several(SENT_TEXT),
+        title=st.just(UNSET) | SENT_TEXT,
+        description=st.just(UNSET) | SENT_TEXT,
+        priority=st.just(UNSET) | PRIORITIES,
+        due_at=st.just(UNSET) | st.none() | SENT_DATES,
+        assignees=st.just(UNSET) | several(PERSONS),
+        labels=st.just(UNSET) | several(SENT_TEXT),
+        estimate=st.just(UNSET) | st.none() | SENT_ESTIMATES,
         reason=WHY,
     ),
     st.builds(commands.MoveTask, PROJECTS, reason=WHY),
@@ -115,11 +122,13 @@ COMMANDS: st.SearchStrategy[commands.TaskCommand] = st.one_of(
     st.builds(commands.UnassignTask, PERSONS, reason=WHY),
     st.builds(commands.AddLabel, SENT_TEXT, reason=WHY),
     st.builds(commands.RemoveLabel, SENT_TEXT, reason=WHY),
+    st.builds(commands.SetEstimate, SENT_ESTIMATES, reason=WHY),
     st.builds(commands.LogActivity, SENT_TEXT, reason=WHY),
     *(
         st.builds(bare, reason=WHY)
         for bare in (
             commands.ClearDueDate,
+            commands.ClearEstimate,
             commands.StartTask,
             commands.StopTask,
             commands.CompleteTask,

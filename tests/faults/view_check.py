@@ -76,6 +76,7 @@ def line(document: TaskDocument) -> dict[str, Any]:
         "due_at": _instant(task.due_at),
         "assignees": [str(assignee) for assignee in task.assignees],
         "labels": list(task.labels),
+        "estimate": task.estimate,
         "deleted": task.deleted,
         "version": document.version,
         "position": document.position,

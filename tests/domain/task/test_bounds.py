@@ -17,6 +17,7 @@ from domain.task.commands import (
     LogActivity,
     RenameTask,
     SetDueDate,
+    SetEstimate,
     SetPriority,
     StartTask,
     TaskCommand,
@@ -26,6 +27,7 @@ from domain.task.events import (
     TaskCreated,
     TaskDescribed,
     TaskDueDateSet,
+    TaskEstimateSet,
     TaskLabelAdded,
     TaskRenamed,
     TaskStarted,
@@ -205,6 +207,34 @@ class TestDueDate:
     def test_a_new_task_obeys_too(self) -> None:
         command = CreateTask("Ship it", due_at=NOON.replace(tzinfo=None))
         given().when(command).then_rejected("due_at_without_timezone", InvalidValue, "due_at")
+
+
+class TestEstimate:
+    @pytest.mark.parametrize("points", [0.0, 0.1, 0.3, 2.5, 999.9, 1000.0])
+    def test_a_number_with_one_decimal_is_accepted(self, points: float) -> None:
+        given(CREATED).when(SetEstimate(points)).then(TaskEstimateSet(points))
+
+    @pytest.mark.parametrize("points", [-0.1, 1000.1, 1e300, float("inf"), -float("inf"), float("nan"), True])
+    def test_what_lies_outside_is_refused(self, points: float) -> None:
+        rejected(SetEstimate(points), "estimate_out_of_range", "estimate")
+
+    @pytest.mark.parametrize("points", [0.05, 0.25, 1 / 3, 5e-324, 0.1 + 0.2, 999.99])
+    def test_what_is_finer_is_refused(self, points: float) -> None:
+        rejected(SetEstimate(points), "estimate_too_fine", "estimate")
+
+    def test_a_new_task_obeys_too(self) -> None:
+        given().when(CreateTask("Ship it", estimate=0.25)).then_rejected("estimate_too_fine", InvalidValue, "estimate")
+
+    def test_every_tenth_is_stored_as_it_is_written_and_read_back_as_that(self) -> None:
+        for tenths in range(10_001):
+            text = f"{tenths // 10}.{tenths % 10}"
+            (event,) = decide(folded([CREATED]), SetEstimate(msgspec.json.decode(text, type=float)), NOW)
+            assert msgspec.json.encode(event).decode() == f'{{"type":"task.estimate_set","estimate":{text}}}'
+
+    @pytest.mark.parametrize("points", [0, -0.0, 2, 1000])
+    def test_equal_numbers_are_stored_as_the_same_bytes(self, points: float) -> None:
+        (event,) = decide(folded([CREATED]), SetEstimate(points), NOW)
+        assert msgspec.json.encode(event).decode() == f'{{"type":"task.estimate_set","estimate":{abs(points):.1f}}}'
 
 
 class TestLabels:

@@ -10,11 +10,14 @@ from domain.task.commands import (
     AssignTask,
     ChangeTask,
     ClearDueDate,
+    ClearEstimate,
+    CreateTask,
     DescribeTask,
     ReassignTask,
     RemoveLabel,
     RenameTask,
     SetDueDate,
+    SetEstimate,
     SetPriority,
     UnassignTask,
 )
@@ -26,6 +29,8 @@ from domain.task.events import (
     TaskDescribed,
     TaskDueDateCleared,
     TaskDueDateSet,
+    TaskEstimateCleared,
+    TaskEstimateSet,
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
@@ -94,6 +99,27 @@ class TestClearDueDate:
 
     def test_clearing_none_records_nothing(self) -> None:
         given(CREATED).when(ClearDueDate()).then_nothing()
+
+
+class TestEstimate:
+    def test_an_estimate_is_recorded_0_as_well(self) -> None:
+        given(CREATED).when(SetEstimate(0.0, reason="r")).then(TaskEstimateSet(0.0, reason="r"))
+
+    def test_the_same_estimate_records_nothing(self) -> None:
+        given(CREATED, TaskEstimateSet(2.0)).when(SetEstimate(2)).then_nothing()
+
+    def test_an_estimate_is_cleared(self) -> None:
+        given(CREATED, TaskEstimateSet(0.0)).when(ClearEstimate(reason="r")).then(TaskEstimateCleared(reason="r"))
+
+    def test_clearing_none_records_nothing(self) -> None:
+        given(CREATED).when(ClearEstimate()).then_nothing()
+
+    def test_a_new_task_may_have_one(self) -> None:
+        given().when(CreateTask("Ship it", estimate=2)).then(TaskCreated("Ship it", estimate=2.0))
+
+    def test_a_change_sets_and_clears_it(self) -> None:
+        given(CREATED).when(ChangeTask(estimate=0.5)).then(TaskEstimateSet(0.5))
+        given(CREATED, TaskEstimateSet(0.5)).when(ChangeTask(estimate=None)).then(TaskEstimateCleared())
 
 
 class TestAssignTask:
@@ -184,11 +210,19 @@ class TestChangeTask:
         given(FULL).when(ChangeTask(reason="r")).then_nothing()
 
     def test_what_is_the_same_is_not_recorded(self) -> None:
-        given(FULL).when(ChangeTask("Ship it", "Mind the step", "high", NOON, (ANA,), ("paint",))).then_nothing()
+        given(FULL).when(
+            ChangeTask(
+                title="Ship it", description="Mind the step", priority="high", due_at=NOON, assignees=(ANA,), labels=("paint",)
+            )
+        ).then_nothing()
 
     def test_each_changed_field_is_an_event_with_the_reason(self) -> None:
         later = NOON + timedelta(days=1)
-        given(FULL).when(ChangeTask("Sail it", "", "low", later, (BEN,), ("wood",), reason="r")).then(
+        given(FULL).when(
+            ChangeTask(
+                title="Sail it", description="", priority="low", due_at=later, assignees=(BEN,), labels=("wood",), reason="r"
+            )
+        ).then(
             TaskRenamed("Sail it", reason="r"),
             TaskDescribed("", reason="r"),
             TaskPrioritySet("low", reason="r"),

@@ -18,6 +18,8 @@ from domain.task.events import (
     TaskDescribed,
     TaskDueDateCleared,
     TaskDueDateSet,
+    TaskEstimateCleared,
+    TaskEstimateSet,
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
@@ -38,9 +40,9 @@ PERSON = "0195a000-0000-7000-8000-0000000000aa"
 STORED: list[tuple[TaskEvent, str]] = [
     (TaskCreated("a"), '{"type":"task.created","title":"a"}'),
     (
-        TaskCreated("a", "b", "low", NOON, (ANA,), ("c",), project_id=ANA, reason="d"),
+        TaskCreated("a", "b", "low", NOON, (ANA,), ("c",), project_id=ANA, estimate=2.5, reason="d"),
         '{"type":"task.created","title":"a","description":"b","priority":"low","due_at":"2026-04-01T12:00:00Z",'
-        f'"assignees":["{PERSON}"],"labels":["c"],"reason":"d","project_id":"{PERSON}"}}',
+        f'"assignees":["{PERSON}"],"labels":["c"],"reason":"d","project_id":"{PERSON}","estimate":2.5}}',
     ),
     (TaskRenamed("a"), '{"type":"task.renamed","title":"a"}'),
     (TaskDescribed("a"), '{"type":"task.described","description":"a"}'),
@@ -51,6 +53,8 @@ STORED: list[tuple[TaskEvent, str]] = [
     (TaskUnassigned(ANA), f'{{"type":"task.unassigned","assignee":"{PERSON}"}}'),
     (TaskLabelAdded("a"), '{"type":"task.label_added","label":"a"}'),
     (TaskLabelRemoved("a"), '{"type":"task.label_removed","label":"a"}'),
+    (TaskEstimateSet(3.0), '{"type":"task.estimate_set","estimate":3.0}'),
+    (TaskEstimateCleared(), '{"type":"task.estimate_cleared"}'),
     (TaskStarted(), '{"type":"task.started"}'),
     (TaskStopped(), '{"type":"task.stopped"}'),
     (

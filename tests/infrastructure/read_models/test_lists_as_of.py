@@ -25,7 +25,7 @@ from projections.task.list_as_of import NOW, count_tasks
 from projections.task.list_query import Sort, TaskQuery
 from projections.task.snapshots import TASK_DOCUMENTS
 from projections.task.views import detail_json
-from tests.generated_history import EPOCH, LABELS, PRIORITIES, WORKSPACES, append_history, projects_of
+from tests.generated_history import EPOCH, ESTIMATES, LABELS, PRIORITIES, WORKSPACES, append_history, projects_of
 from tests.log_world import ANA, BEN, SCHEMA, World, number
 
 Connection = psycopg.AsyncConnection[Any]
@@ -52,6 +52,8 @@ def a_query(chance: random.Random) -> TaskQuery:
         created_by=some(chance.choice((ANA, BEN))),
         due_from=some(when, share=0.1),
         due_before=some(when + timedelta(days=500), share=0.1),
+        estimate_from=some(chance.choice(ESTIMATES), share=0.1),
+        estimate_to=some(chance.choice(ESTIMATES), share=0.1),
         created_from=some(EPOCH + timedelta(minutes=chance.randint(0, 10**6)), share=0.1),
         created_before=some(datetime(2026, 1, 1, tzinfo=UTC), share=0.1),
         q=some(chance.choice(("fix", "fix log", "rel", "naive", "nosuchword", "red", "%%"))),

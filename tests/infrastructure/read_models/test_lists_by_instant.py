@@ -77,6 +77,8 @@ def fits(document: TaskDocument, query: TaskQuery) -> bool:
         and query.assignee in (None, *task.assignees)
         and query.created_by in (None, document.created_by)
         and _within(task.due_at, query.due_from, query.due_before)
+        and (query.estimate_from is None or (task.estimate is not None and task.estimate >= query.estimate_from))
+        and (query.estimate_to is None or (task.estimate is not None and task.estimate <= query.estimate_to))
         and _within(document.created_at, query.created_from, query.created_before)
         and (query.q is None or bool(asked))
         and all(any(w == t.lexeme or (t.is_beginning and w.startswith(t.lexeme)) for w in words) for t in asked)
@@ -95,6 +97,7 @@ def in_order(documents: list[TaskDocument], query: TaskQuery) -> list[TaskDocume
         "added": lambda d: sign * d.created_position,
         "created": lambda d: sign * d.created_at.timestamp(),
         "due": lambda d: (d.task.due_at is None, sign * d.task.due_at.timestamp() if d.task.due_at else 0),
+        "estimate": lambda d: (d.task.estimate is None, sign * (d.task.estimate or 0)),
         "priority": lambda d: sign * PRIORITY_RANK[d.task.priority],
     }
     key = keys[query.sort.removeprefix("-")]
@@ -253,11 +256,14 @@ def differing(before: Documents, now: Documents, workspace: UUID, queries: tuple
     return found
 
 
+def says_nothing(value: object) -> bool:
+    return value is None or value is False or value in ("", ())
+
+
 def changed_fields(old: TaskDocument | None, new: TaskDocument | None) -> tuple[FieldChange, ...]:
     """The fields that differ, those of a new task that say something, in the order in which a task has them; as JSON."""
     if new is None:
         return ()
-    empty = (None, False, "", ())
     pairs = [(name, getattr(old.task, name) if old else None, getattr(new.task, name)) for name in Task.__struct_fields__]
-    found = [FieldChange(*each) for each in pairs if each[1] != each[2] and (old or each[2] not in empty)]
+    found = [FieldChange(*each) for each in pairs if each[1] != each[2] and (old or not says_nothing(each[2]))]
     return msgspec.json.decode(msgspec.json.encode(found), type=tuple[FieldChange, ...])

@@ -15,6 +15,8 @@ from domain.task.events import (
     TaskDescribed,
     TaskDueDateCleared,
     TaskDueDateSet,
+    TaskEstimateCleared,
+    TaskEstimateSet,
     TaskEvent,
     TaskLabelAdded,
     TaskLabelRemoved,
@@ -42,7 +44,7 @@ PROJECT, OTHER = number(901), number(902)
 # Every event in an order in which each of them changes something, with the fields before and after as JSON.
 STORY: tuple[tuple[TaskEvent, dict[str, tuple[Any, Any]]], ...] = (
     (
-        TaskCreated("A", "text", "low", DUE, (BEN,), ("x",)),
+        TaskCreated("A", "text", "low", DUE, (BEN,), ("x",), estimate=0.0),
         {
             "title": (None, "A"),
             "description": (None, "text"),
@@ -51,6 +53,7 @@ STORY: tuple[tuple[TaskEvent, dict[str, tuple[Any, Any]]], ...] = (
             "due_at": (None, DUE_TEXT),
             "assignees": (None, [str(BEN)]),
             "labels": (None, ["x"]),
+            "estimate": (None, 0),
         },
     ),
     (TaskRenamed("B"), {"title": ("A", "B")}),
@@ -62,6 +65,8 @@ STORY: tuple[tuple[TaskEvent, dict[str, tuple[Any, Any]]], ...] = (
     (TaskUnassigned(BEN), {"assignees": ([str(BEN), str(ANA)], [str(ANA)])}),
     (TaskLabelAdded("y"), {"labels": (["x"], ["x", "y"])}),
     (TaskLabelRemoved("x"), {"labels": (["x", "y"], ["y"])}),
+    (TaskEstimateSet(2.5), {"estimate": (0, 2.5)}),
+    (TaskEstimateCleared(), {"estimate": (2.5, None)}),
     (TaskStarted(), {"status": ("open", "in_progress")}),
     (TaskStopped(), {"status": ("in_progress", "open")}),
     (TaskStarted(), {"status": ("open", "in_progress")}),
@@ -95,11 +100,12 @@ def test_every_event_type_tells_the_fields_it_changed(world: World) -> None:
 
 
 def test_a_zero_that_a_new_task_has_is_told() -> None:
-    told = field_changes(None, Task(title="A", priority=0))  # type: ignore[arg-type]  # no field of a task is a number yet
+    told = field_changes(None, Task(title="A", estimate=0.0))
     assert [(change.field, change.before, change.after) for change in told] == [
         ("title", None, "A"),
         ("status", None, "open"),
-        ("priority", None, 0),
+        ("priority", None, "none"),
+        ("estimate", None, 0),
     ]
 
 

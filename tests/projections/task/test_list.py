@@ -13,6 +13,7 @@ from domain.task.events import (
     TaskCompleted,
     TaskCreated,
     TaskDeleted,
+    TaskEstimateSet,
     TaskLabelAdded,
     TaskLabelRemoved,
     TaskPrioritySet,
@@ -68,8 +69,16 @@ def filled(world: World) -> World:
         world.record(number(n + 3), TaskCreated("Done", due_at=DUE), TaskCompleted(), workspace=workspace, by=BEN)
         world.record(number(n + 4), TaskCreated("Off", priority="urgent"), TaskCancelled(), workspace=workspace)
         world.record(number(n + 5), TaskCreated("Gone"), TaskDeleted(), workspace=workspace)
-        world.record(number(n + 6), TaskCreated("Two", assignees=(BEN,), labels=("red", "blue")), workspace=workspace)
-        changed = (TaskLabelAdded("blue"), TaskLabelRemoved("red"), TaskAssigned(ANA), TaskPrioritySet("high"))
+        world.record(
+            number(n + 6), TaskCreated("Two", estimate=0.0, assignees=(BEN,), labels=("red", "blue")), workspace=workspace
+        )
+        changed = (
+            TaskLabelAdded("blue"),
+            TaskLabelRemoved("red"),
+            TaskAssigned(ANA),
+            TaskPrioritySet("high"),
+            TaskEstimateSet(0.3),
+        )
         world.record(number(n + 7), TaskCreated("Changed", labels=("red",)), *changed, workspace=workspace)
         later = datetime(2020, 2, 2, tzinfo=UTC)
         world.record(number(n + 8), TaskCreated("Old", due_at=DUE + timedelta(days=2)), workspace=workspace, at=later)
@@ -96,6 +105,13 @@ FILTERS: list[tuple[dict[str, Any], list[int]]] = [
     ({"due_from": DUE + timedelta(microseconds=1)}, [8]),
     ({"due_before": DUE}, []),
     ({"due_before": DUE + timedelta(microseconds=1)}, [3]),
+    ({"estimate_from": 0.0}, [6, 7]),
+    ({"estimate_from": 0.3}, [7]),
+    ({"estimate_from": 0.4}, []),
+    ({"estimate_to": 0.2}, [6]),
+    ({"estimate_to": 0.3}, [6, 7]),
+    ({"estimate_from": 0.1, "estimate_to": 0.3}, [7]),
+    ({"estimate_from": 0.1, "estimate_to": 0.2}, []),
     ({"created_before": datetime(2021, 1, 1, tzinfo=UTC)}, [8]),
     ({"created_from": datetime(2021, 1, 1, tzinfo=UTC)}, [1, 2, 3, 4, 6, 7]),
     ({"deleted": True}, [5]),
@@ -111,7 +127,7 @@ def test_every_filter_finds_exactly_its_own_workspaces_tasks(filled: World) -> N
 
 def test_a_task_is_served_in_full_only_to_its_own_workspace(filled: World) -> None:
     own, position = filled.ask(lambda connection: get_task(connection, HOME, number(7)))
-    assert own == (5, detail_json(filled.folded(number(7))))
+    assert own == (6, detail_json(filled.folded(number(7))))
     assert position == filled.head()
     assert filled.ask(lambda connection: get_task(connection, ELSEWHERE, number(7)))[0] is None
     assert filled.ask(lambda connection: get_task(connection, HOME, number(999)))[0] is None
@@ -148,6 +164,9 @@ def _sorted_by_python(world: World, sort: Sort) -> list[int]:
         with_date = [document for document in documents if document.task.due_at]
         with_date.sort(key=lambda document: document.task.due_at or DUE, reverse=descending)
         documents = with_date + [document for document in documents if not document.task.due_at]
+    if key == "estimate":
+        documents.sort(key=lambda document: (document.task.estimate or 0) * (-1 if descending else 1))
+        documents.sort(key=lambda document: document.task.estimate is None)
     return [document.id.int & 0xFFFF for document in documents]
 
 
@@ -159,7 +178,8 @@ def tied(world: World) -> World:
         due = None if n % 4 == 0 else DUE + timedelta(days=n % 3)
         # Some are imported, in another order than they were created in; several at one moment.
         at = None if n % 6 == 0 else DUE - timedelta(days=100 + n * 7 % 10)
-        world.record(number(n), TaskCreated(f"Task {n}", priority=priorities[n % 5], due_at=due), at=at)
+        estimate = None if n % 7 == 0 else (n * 5 % 4) / 10
+        world.record(number(n), TaskCreated(f"Task {n}", priority=priorities[n % 5], due_at=due, estimate=estimate), at=at)
     world.project()
     return world
 
@@ -170,6 +190,8 @@ SORTS: tuple[Sort, ...] = get_args(Sort)
 @pytest.mark.parametrize("sort", SORTS)
 def test_every_order_holds_over_pages_of_any_size(tied: World, sort: Sort) -> None:
     expected = _sorted_by_python(tied, sort)
+    added = _sorted_by_python(tied, "-added" if sort.startswith("-") else "added")
+    assert (expected == added) == (sort in {"added", "-added"}), "values by which the tasks are in another order"
     for limit in (1, 5, 6, 24, 25):
         assert walk(tied, TaskQuery(sort=sort), limit) == expected, limit
 
@@ -185,7 +207,7 @@ def test_pages_neither_repeat_nor_skip_while_tasks_are_added(tied: World, sort: 
         if (after := found.after) is None:
             break
         due = None if added % 2 else DUE + timedelta(days=added % 3)
-        tied.record(number(added), TaskCreated("Added", priority="medium", due_at=due))
+        tied.record(number(added), TaskCreated("Added", priority="medium", due_at=due, estimate=added % 4 / 10))
         tied.project()
         added += 1
         assert added < 130
