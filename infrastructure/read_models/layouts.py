@@ -15,7 +15,7 @@ import redis
 from psycopg.sql import SQL, Identifier, Literal
 
 from infrastructure.log.source import PostgresLogSource, Reconnecting
-from infrastructure.read_models.rebuild import Build, catch_up, prepare_schema, silent
+from infrastructure.read_models.rebuild import Build, catch_up, gather_statistics, prepare_schema, silent
 from infrastructure.read_models.table_store import TableProjection, TableStore
 from infrastructure.servers.model_tables import add_checkpoints, describe, has_models
 from infrastructure.servers.postgres import connect_sync, is_of_another_release, log_schema, models_schema
@@ -127,9 +127,8 @@ def _catch_up(connection: Connection, database_url: str, log_name: str, building
     try:
         reader = ChangeReader(source, DOCUMENTS)
         catch_up(Projector(TableStore(beside, TABLES), reader), Build(database_url, log_name, reader, silent))
-        for projection in TABLES:
-            for table in projection.tables:
-                connection.execute(SQL("ANALYZE {}").format(Identifier(building, table)))
+        tables = [table for projection in TABLES for table in projection.tables]
+        gather_statistics([connection, beside.get()], building, tables)
     finally:
         beside.close()
         source.close()

@@ -203,9 +203,7 @@ def _rebuild_tables(connection: Connection, projections: Sequence[TableProjectio
         projector = Projector(TableStore(beside, projections), build.reader)
         catch_up(projector, build)
         failpoint("rebuild.table_built")
-        for table in _tables(projections):
-            # Without statistics the first queries after the switch would be planned for empty tables.
-            connection.execute(SQL("ANALYZE {}").format(Identifier(building, table)))
+        gather_statistics([connection, beside.get()], building, _tables(projections))
         while True:
             try:
                 return _switch(connection, projections, projector, serving, building)
@@ -214,6 +212,17 @@ def _rebuild_tables(connection: Connection, projections: Sequence[TableProjectio
                 catch_up(projector, build)
     finally:
         beside.close()
+
+
+def gather_statistics(connections: Sequence[Connection], schema: str, tables: Sequence[str]) -> None:
+    """Without them the first queries after the switch would be planned for empty tables. Each connection takes its share."""
+
+    def gather(share: int) -> None:
+        for table in tables[share :: len(connections)]:
+            connections[share].execute(SQL("ANALYZE {}").format(Identifier(schema, table)))
+
+    with ThreadPoolExecutor(len(connections), "statistics") as threads:
+        list(threads.map(gather, range(len(connections))))
 
 
 def _tables(projections: Sequence[TableProjection]) -> list[str]:
