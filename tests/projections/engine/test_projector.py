@@ -210,7 +210,7 @@ def test_stopping_ends_after_the_batch(world: World) -> None:
         asked += 1
         return asked > 1
 
-    assert projector.catch_up(stop) == 500
+    assert projector.catch_up(stop) == 1000
 
 
 def test_what_was_applied_is_announced_with_names_and_position(world: World) -> None:
