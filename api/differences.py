@@ -15,9 +15,10 @@ from api.openapi.documentation import QueryParameter, documented
 from api.openapi.moments import INSTANT_IS, as_of, bound_by, freshness_of, reflected
 from api.openapi.recurring import PREFER_WAIT, READ_ERRORS, X_POSITION
 from api.openapi.task_queries import FILTER_NAMES, FILTER_PARAMETERS, task_query
-from infrastructure.read_models.diff_reads import Side, TaskDifference
+from infrastructure.read_models.diff_reads import TaskDifference
 from projections.tables.moments import AsOf
 from projections.tables.pages import ListCursor
+from projections.task.list_diff import Side
 from projections.task.list_query import TaskQuery
 
 LIMIT_MAX: Final = 100

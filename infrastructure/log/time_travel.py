@@ -5,7 +5,7 @@ a hundred versions over instants), whatever came after it, and the fold starts f
 Lists ask for the documents of a page at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import reduce
 from typing import Any, Final, Generic, LiteralString
@@ -108,6 +108,9 @@ _FOLLOWING: LiteralString = (
     "AND e.originator_version <= w.after + %(span)s AND e.notification_id <= %(position)s) e "
     "ORDER BY originator_id, originator_version"
 )
+SHORT: Final = 20
+"""So many events of a stream are read before snapshots are looked for: most streams have no more."""
+
 _ALWAYS: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -117,39 +120,72 @@ async def documents_as_of(
     streams: Sequence[UUID],
     position: int,
     instant: datetime | None = None,
-    earlier: Mapping[UUID, D] | None = None,
 ) -> dict[UUID, D]:
     """The streams' documents as they were at a position, of that what had happened by the instant, if one is given; those that
-    were.
-
-    They are folded on from `earlier`, as they were a little before, else from snapshots.
-    """
+    were."""
     until = instant or _ALWAYS
-    found = dict(earlier or {})
-    if earlier is None and documents.snapshots:
-        found = await documents.snapshots.until(connection, streams, position, until)
-    cursor = connection.cursor(binary=True)
-    going = dict.fromkeys(streams)
+    found: dict[UUID, D] = {}
+
+    def take(stream: UUID, folded: D) -> bool:
+        if folded.known_by > until:
+            return False
+        found[stream] = folded
+        return True
+
+    await _fold_on(connection, documents, streams, (position, position, until), take)
+    return found
+
+
+async def documents_between(
+    connection: psycopg.AsyncConnection[Any], documents: Documents[D], streams: Sequence[UUID], first: int, last: int
+) -> tuple[dict[UUID, D], dict[UUID, D]]:
+    """The streams' documents as they were at a position, and at another one not long after it; those that were."""
+    olds: dict[UUID, D] = {}
+    news: dict[UUID, D] = {}
+
+    def take(stream: UUID, folded: D) -> bool:
+        news[stream] = folded
+        if folded.position <= first:
+            olds[stream] = folded
+        return True
+
+    await _fold_on(connection, documents, streams, (first, last, _ALWAYS), take)
+    return olds, news
+
+
+async def _fold_on(
+    connection: psycopg.AsyncConnection[Any],
+    documents: Documents[D],
+    streams: Sequence[UUID],
+    bounds: tuple[int, int, datetime],
+    take: Callable[[UUID, D], bool],
+) -> None:
+    """Give `take` each stream's documents in order until it says no, up to the last position of the bounds. Those of a long
+    stream are left out before its newest snapshot by their first position and their instant."""
+    first, last, instant = bounds
+    newest: dict[UUID, D] = {}
+    going, span = list(dict.fromkeys(streams)), SHORT
     while going:
-        after = {stream: found[stream].version if stream in found else 0 for stream in going}
-        places = {
-            "position": position,
-            "span": SPAN,
-            "streams": uuid_array(list(after)),
-            "after": int8_array(list(after.values())),
-        }
+        after = [newest[stream].version if stream in newest else 0 for stream in going]
+        places = {"position": last, "span": span, "streams": uuid_array(going), "after": int8_array(after)}
+        cursor = connection.cursor(binary=True)
         await cursor.execute(_FOLLOWING, places, prepare=True)
         ended: set[UUID] = set()
         for record in own_events(await cursor.fetchall()):
-            if record.stream_id not in ended and owner(record.event) is documents.aggregate:
-                folded = documents.fold(found.get(record.stream_id), record)
-                if folded.known_by > until:
-                    ended.add(record.stream_id)
+            stream = record.stream_id
+            if stream not in ended and owner(record.event) is documents.aggregate:
+                folded = documents.fold(newest.get(stream), record)
+                if take(stream, folded):
+                    newest[stream] = folded
                 else:
-                    found[record.stream_id] = folded
-        # Snapshots may be behind: what filled a whole span may go on.
-        going = {s: None for s in going if s not in ended and s in found and found[s].version == after[s] + SPAN}
-    return found
+                    ended.add(stream)
+        # What filled the whole span may go on.
+        ends = {stream: version + span for stream, version in zip(going, after, strict=True)}
+        going = [s for s in going if s not in ended and s in newest and newest[s].version == ends[s]]
+        if span == SHORT and going and documents.snapshots:
+            known = await documents.snapshots.until(connection, going, first, instant)
+            newest |= {stream: document for stream, document in known.items() if take(stream, document)}
+        span = SPAN
 
 
 async def _row(connection: psycopg.AsyncConnection[Any], query: LiteralString, parameters: dict[str, object]) -> Any:

@@ -8,13 +8,12 @@ from uuid import UUID
 import msgspec
 import psycopg
 
-from infrastructure.log.time_travel import documents_as_of
+from infrastructure.log.time_travel import documents_as_of, documents_between
 from projections.feed.entries import FieldChange, field_changes
 from projections.tables.bounds import Room
 from projections.tables.moments import AsOf
 from projections.task.document import TaskDocument
-from projections.task.list_diff import Candidate, Candidates, candidates, members
-from projections.task.list_query import TaskQuery
+from projections.task.list_diff import Candidate, Candidates, Comparison, Side
 from projections.task.snapshots import TASK_DOCUMENTS
 
 FEWEST, MOST = 20, 200
@@ -39,13 +38,6 @@ class TaskDifference(msgspec.Struct, frozen=True):
     fields: tuple[FieldChange, ...]
 
 
-class Side(msgspec.Struct, frozen=True):
-    """One end of a comparison: a list at a moment."""
-
-    query: TaskQuery
-    as_of: AsOf
-
-
 class Differences(msgspec.Struct, frozen=True):
     """Differences as JSON in the order added, after which task it goes on (None at the end), and the position reached."""
 
@@ -58,58 +50,65 @@ async def differences(
     connection: psycopg.AsyncConnection[Any], workspace_id: UUID, sides: tuple[Side, Side], after: int, room: Room
 ) -> Differences:
     """The differences among tasks added after `after` that fit; there may be none although it goes on."""
-    first, last = sides
-    is_one_list = msgspec.structs.replace(first.query, sort="added") == msgspec.structs.replace(last.query, sort="added")
-    found = await candidates(connection, workspace_id, (first.as_of, last.as_of), after, is_one_list)
-    items: list[bytes] = []
-    octets, done = 0, after
-    async with aclosing(_compared(connection, workspace_id, sides, found, room.rows + 1)) as compared:
-        async for task, difference in compared:
-            item = msgspec.json.encode(difference)
-            octets += len(item)
-            if items and (len(items) == room.rows or octets > room.octets):
-                return Differences(items, done, found.position)
-            done = task.created_position
-            items.append(item)
-    end = found.tasks[-1].created_position if found.has_more else None
+    comparison = Comparison(workspace_id, sides)
+    # One more than fit tells whether it goes on, and some were touched and are the same in the end.
+    most = (room.rows + 1) * 5 // 4
+    found = await comparison.on_either(connection, after, None, most)
+    end, items, octets, done = found.end, list[bytes](), 0, after
+    while found.tasks:
+        async with aclosing(_compared(connection, comparison, sides, found, room.rows + 1 - len(items))) as compared:
+            async for task, difference in compared:
+                item = msgspec.json.encode(difference)
+                octets += len(item)
+                if items and (len(items) == room.rows or octets > room.octets):
+                    return Differences(items, done, found.position)
+                done = task.created_position
+                items.append(item)
+        if len(found.tasks) < most:
+            break
+        most = max(most, min(4 * most, MOST))
+        found = await comparison.on_either(connection, found.tasks[-1].created_position, end, most)
     return Differences(items, end, found.position)
 
 
 async def _compared(
-    connection: psycopg.AsyncConnection[Any], workspace_id: UUID, sides: tuple[Side, Side], found: Candidates, wanted: int
+    connection: psycopg.AsyncConnection[Any],
+    comparison: Comparison,
+    sides: tuple[Side, Side],
+    found: Candidates,
+    wanted: int,
 ) -> AsyncGenerator[tuple[Candidate, TaskDifference]]:
-    """The tasks of which something became, in order. No more of them are looked at than it takes to find so many, about: what
-    lists they were on at first for as many and then for more and more, what they were for the rest of what is wanted."""
+    """The tasks of which something became, in order. About as many are folded at a time as are still wanted."""
     first, last = sides
-    begin, portion, given = 0, max(FEWEST, wanted), 0
-    while some := found.tasks[begin : begin + portion]:
-        begin, portion = begin + portion, portion * 4
-        before = await members(connection, workspace_id, first.query, first.as_of, some)
-        now = await members(connection, workspace_id, last.query, last.as_of, some)
-        either = [task for task in some if task.task_id in before or task.task_id in now]
-        while either:
-            count = min(max(FEWEST, wanted - given), MOST)
-            folded, either = either[:count], either[count:]
-            ids = [task.task_id for task in folded]
-            olds = await _documents(connection, ids, first.as_of, found)
-            news = await _documents(connection, ids, last.as_of, found, olds if found.are_near else None)
-            for task in folded:
-                each = task.task_id
-                difference = _difference(olds.get(each), news.get(each), each in before, each in now)
-                if difference:
-                    given += 1
-                    yield task, difference
+    either, given = found.tasks, 0
+    while either:
+        count = min(max(FEWEST, wanted - given), MOST)
+        folded, either = either[:count], either[count:]
+        ids = [task.task_id for task in folded]
+        olds, news = await _documents(connection, comparison, (first.as_of, last.as_of), ids, found.position)
+        for task in folded:
+            difference = _difference(olds.get(task.task_id), news.get(task.task_id), task.was, task.is_now)
+            if difference:
+                given += 1
+                yield task, difference
 
 
 async def _documents(
     connection: psycopg.AsyncConnection[Any],
+    comparison: Comparison,
+    moments: tuple[AsOf, AsOf],
     tasks: Sequence[UUID],
-    as_of: AsOf,
-    found: Candidates,
-    earlier: Mapping[UUID, TaskDocument] | None = None,
-) -> dict[UUID, TaskDocument]:
-    position = found.position if as_of.instant else as_of.position
-    return await documents_as_of(connection, TASK_DOCUMENTS, tasks, position, as_of.instant, earlier)
+    reached: int,
+) -> tuple[Mapping[UUID, TaskDocument], Mapping[UUID, TaskDocument]]:
+    """The tasks at both moments."""
+    first, last = moments
+    if comparison.are_near:
+        return await documents_between(connection, TASK_DOCUMENTS, tasks, first.position, last.position)
+    olds, news = [
+        await documents_as_of(connection, TASK_DOCUMENTS, tasks, reached if each.instant else each.position, each.instant)
+        for each in moments
+    ]
+    return olds, news
 
 
 def _difference(old: TaskDocument | None, new: TaskDocument | None, was: bool, is_now: bool) -> TaskDifference | None:

@@ -15,7 +15,7 @@ from infrastructure.log.places import AheadOfLog, Place, require_place
 from infrastructure.log.rows import HEAD
 from infrastructure.log.watch import LogWatch
 from infrastructure.read_models.applied_positions import AppliedPositions
-from infrastructure.read_models.diff_reads import Differences, Side, differences
+from infrastructure.read_models.diff_reads import Differences, differences
 from infrastructure.read_models.hot_reader import HotReader, HotUnavailable
 from infrastructure.read_models.past_reads import by_instant, find_as_of
 from infrastructure.read_models.together import Shared, Together
@@ -29,6 +29,7 @@ from projections.tables.pages import ListCursor, Page
 from projections.task.hot import PAGE_SIZE, HotPage, read_task
 from projections.task.list import find_tasks, get_tasks
 from projections.task.list_as_of import NOW, count_tasks
+from projections.task.list_diff import Side
 from projections.task.list_query import TaskQuery
 
 T = TypeVar("T")

@@ -34,9 +34,6 @@ from projections.task.list_query import (
 LOOK: Final = 200
 """So many rows that held then are looked at in order before whatever fits is gathered."""
 
-SEVERAL: Final = 2
-"""So many filters by what no order's index has are several."""
-
 DEEPER: Final = 800
 """So many are, if so many will most likely do."""
 
@@ -80,9 +77,7 @@ async def choose_tasks(
     asked = asked_for(workspace_id, query)
     further, values = beyond(order, after)
     past = Past(asked, as_of)
-    # Several filters leave little: then a shorter look says as much.
-    look = LOOK if len(past.filters) - len(asked.indexed) < SEVERAL else LOOK // 2
-    parameters = past.parameters | values | {"rows": rows, "look": look}
+    parameters = past.parameters | values | {"rows": rows, "look": LOOK}
     everywhere: Conditions = [SQL("workspace_id = %(workspace)s"), *further]
     is_indexed = len(past.filters) == len(asked.indexed)
     if is_indexed:
@@ -94,7 +89,7 @@ async def choose_tasks(
         if page.has_more or _is_all(looked, parameters) or is_indexed:
             return page
         fitting = len(page.rows)
-    if fitting and (deeper := look * (rows + 1) * 3 // (2 * fitting)) <= (DEEPER_FOR_WORDS if asked.words else DEEPER):
+    if fitting and (deeper := LOOK * (rows + 1) * 3 // (2 * fitting)) <= (DEEPER_FOR_WORDS if asked.words else DEEPER):
         deeply = parameters | {"look": deeper}
         page, looked = await _page(connection, order, statement, deeply)
         if page.has_more or _is_all(looked, deeply):
@@ -127,8 +122,8 @@ class Past:
         }
         self.columns = asked.columns
         self.sets = self._sets()
-        self.sets_and_words: Conditions = [*self.sets, *self._words()]
-        self.filters: Conditions = [*self.columns, *self.sets_and_words]
+        self.words = self._words()
+        self.filters: Conditions = [*self.columns, *self.sets, *self.words]
         # Implied by whatever is asked of a position, but many an index begins with it: what came later is passed over.
         self.there = SQL("true") if self.is_instant else SQL("created_position <= %(as_of)s")
         self.present = SQL("{} AND {}").format(self.there, as_of.begun("since", "since_at"))

@@ -24,7 +24,7 @@ from domain.task.events import (
     TaskStarted,
 )
 from domain.task.rules import Task
-from infrastructure.read_models.diff_reads import Side, TaskDifference, Whereabouts, differences
+from infrastructure.read_models.diff_reads import TaskDifference, Whereabouts, differences
 from infrastructure.read_models.past_reads import by_instant, find_as_of
 from infrastructure.servers.postgres import connect
 from projections.feed.entries import FieldChange
@@ -35,6 +35,7 @@ from projections.tables.words import lexemes, terms
 from projections.task.document import TaskDocument, TaskRecord, fold
 from projections.task.facets import PRIORITY_RANK
 from projections.task.list_as_of import count_tasks
+from projections.task.list_diff import Side
 from projections.task.list_query import TaskQuery
 from projections.task.views import summary_json
 from tests.generated_history import EPOCH, WORKSPACES, append_history

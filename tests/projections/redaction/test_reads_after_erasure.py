@@ -9,7 +9,7 @@ import psycopg
 
 from infrastructure.log.erasing import erase_payloads
 from infrastructure.log.time_travel import Moment, document_as_of
-from infrastructure.read_models.diff_reads import Side, differences
+from infrastructure.read_models.diff_reads import differences
 from infrastructure.read_models.projecting import LogProjecting
 from infrastructure.servers.postgres import connect
 from projections.feed.entries import HistoryEntry
@@ -17,6 +17,7 @@ from projections.feed.feed import changes_after, changes_with_tasks, history_of
 from projections.tables.bounds import Room
 from projections.tables.moments import AsOf
 from projections.task.document import fold
+from projections.task.list_diff import Side
 from projections.task.list_query import TaskQuery
 from projections.task.snapshots import TASK_DOCUMENTS
 from tests.generated_history import WORKSPACES, append_history
