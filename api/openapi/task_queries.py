@@ -53,8 +53,8 @@ SORT_PARAMETER: Final = QueryParameter(
     "sort",
     Sort,
     "The order; `-` is descending, `-added` the default. `added`: the order in which tasks came into the log; "
-    "`created`, `due`: by `created_at` and `due_at`; `estimate`: by points; ties are in the order added. Tasks without the "
-    "value come last.",
+    "`created`, `due`: by `created_at` and `due_at`; `priority`, `estimate`: by how urgent and how large they are; "
+    "ties are in the order added. Tasks without the value come last.",
 )
 
 _REPEATABLE: Final = frozenset({"status", "priority", "label"})

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from api.openapi.task_queries import FILTER_PARAMETERS
+from api.openapi.task_queries import FILTER_PARAMETERS, SORT_PARAMETER
 from domain.task.aggregate import TASK
 from domain.task.rules import Task
 from projections.task.facets import FACETS, FIXED, SETS, TEXTS
@@ -71,6 +71,10 @@ def test_every_filter_of_a_query_is_asked_of_something() -> None:
 
 def test_every_order_goes_both_ways_and_is_what_sort_offers() -> None:
     assert set(get_args(Sort)) == ORDERS.keys()
+
+
+def test_every_order_is_named_where_the_parameter_is_described() -> None:
+    assert [sort for sort in ORDERS if f"`{sort.removeprefix('-')}`" not in SORT_PARAMETER.description] == []
 
 
 @pytest.mark.parametrize("sort", ORDERS)
