@@ -40,6 +40,9 @@ DEEPER: Final = 800
 DEEPER_FOR_WORDS: Final = 600
 """The same where words are read of each."""
 
+DEEPER_FOR_TERMS: Final = 1_500
+"""The same where most are passed over by what they are labelled with."""
+
 FEW_WITH_WORDS: Final = 2_000
 """So many tasks that had the words are looked up one by one before all that fits is gathered."""
 
@@ -89,7 +92,7 @@ async def choose_tasks(
         if page.has_more or _is_all(looked, parameters) or is_indexed:
             return page
         fitting = len(page.rows)
-    if fitting and (deeper := LOOK * (rows + 1) * 3 // (2 * fitting)) <= (DEEPER_FOR_WORDS if asked.words else DEEPER):
+    if fitting and (deeper := LOOK * (rows + 1) * 3 // (2 * fitting)) <= past.deeper:
         deeply = parameters | {"look": deeper}
         page, looked = await _page(connection, order, statement, deeply)
         if page.has_more or _is_all(looked, deeply):
@@ -147,6 +150,13 @@ class Past:
         ).format(self.as_of.begun("text_since", "text_since_at"), self.as_of.span_held)
 
     @property
+    def deeper(self) -> int:
+        """How many rows are looked at, if so many will most likely do."""
+        if self._asked.words:
+            return DEEPER_FOR_WORDS
+        return DEEPER_FOR_TERMS if self._asked.terms else DEEPER
+
+    @property
     def _terms(self) -> list[str]:
         return [f"term_{number}" for number in range(len(self._asked.term_ids))]
 
@@ -197,8 +207,8 @@ def _looked(order: Order, conditions: Conditions, past: Past) -> Composed:
         "WHERE {conditions} AND {since} ORDER BY {order} LIMIT %(look)s), "
         "edge AS MATERIALIZED (SELECT created_position, key FROM present ORDER BY {by_key} OFFSET %(look)s - 1 LIMIT 1), "
         "valid AS MATERIALIZED (SELECT * FROM present UNION ALL {past} ORDER BY {by_key} LIMIT %(look)s) "
-        "SELECT r.*, v.created_position, v.key, (SELECT count(*) FROM valid) AS looked FROM valid v "
-        "CROSS JOIN LATERAL ({shown}) r ORDER BY {by_key} LIMIT %(rows)s + 1"
+        "SELECT r.*, v.created_position, v.key, (SELECT count(*) FROM valid) AS looked FROM (SELECT * FROM valid t "
+        "WHERE CASE WHEN {sets} THEN true END OFFSET 0) v CROSS JOIN LATERAL ({shown}) r ORDER BY {by_key} LIMIT %(rows)s + 1"
     ).format(
         key=order.key or NOTHING,
         conditions=all_of(conditions),
@@ -206,7 +216,9 @@ def _looked(order: Order, conditions: Conditions, past: Past) -> Composed:
         order=order.sql(),
         by_key=order.by_key,
         past=_past_in_order(order, conditions, past),
-        shown=_shown(order, past, all_of(past.filters)),
+        # An index alone says who never had the label: the rows of the others are not read.
+        sets=all_of([SQL("true"), *past.sets]),
+        shown=_shown(order, past, all_of([SQL("true"), *past.columns, *past.words])),
     )
 
 

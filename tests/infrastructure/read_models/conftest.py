@@ -11,5 +11,6 @@ def few_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_as_of, "LOOK", 2)
     monkeypatch.setattr(list_as_of, "DEEPER", 6)
     monkeypatch.setattr(list_as_of, "DEEPER_FOR_WORDS", 5)
+    monkeypatch.setattr(list_as_of, "DEEPER_FOR_TERMS", 8)
     monkeypatch.setattr(list_as_of, "FEW_WITH_WORDS", 2)
     monkeypatch.setattr(list_as_of, "FEW", 1)
