@@ -1,13 +1,14 @@
 """The store of the Postgres read models: one transaction a batch holds the rows and the checkpoints."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, Final, Protocol, runtime_checkable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 import psycopg
 
 from infrastructure.log.source import Reconnecting
 from infrastructure.processes.failpoints import failpoint
+from infrastructure.read_models.ahead import Ahead, Refused
 from infrastructure.read_models.checkpoint_rows import (
     move_checkpoints,
     note_checkpoint,
@@ -19,6 +20,9 @@ from projections.engine.changes import Change, Entry, History, Redaction, follow
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.failures import failure_told
 from projections.engine.port import Moved, ProjectionFailed, ProjectionHolds
+
+AHEAD_FROM = 50
+"""Events in a batch: with fewer, handing a statement to a thread takes longer than it gains."""
 
 # Read models can be rebuilt: their commits need not wait for the disk. A process that stops in the middle of a batch holds the
 # checkpoints' locks: after two seconds the server takes them back, and another owner goes on.
@@ -74,6 +78,7 @@ class TableStore:
     def __init__(self, connection: Reconnecting, projections: Sequence[TableProjection]) -> None:
         self._connection = connection
         self._projections = {projection.name: projection for projection in projections}
+        self._thread: ThreadPoolExecutor | None = None
 
     def checkpoints(self) -> list[Checkpoint]:
         """See `Store.checkpoints`."""
@@ -82,26 +87,15 @@ class TableStore:
     def write(self, expected: Sequence[Checkpoint], changes: Sequence[Entry]) -> None:
         """See `Store.write`."""
         connection = self._connection.get()
-        # A redaction reads between its statements, and has to know that the failure is its own.
-        together = not any(isinstance(entry, Redaction) for entry in changes)
         try:
-            try:
-                self._write(connection, expected, changes, together)
-            except _RefusedTogether:
-                self._write(connection, expected, changes, together=False)
+            self._write(connection, expected, changes)
         except psycopg.Error as error:
             if connection.broken:
                 # Whatever the server's last word was, it says nothing about the events.
                 raise psycopg.OperationalError(f"the connection was lost: {error}") from error
             raise
 
-    def _write(
-        self,
-        connection: psycopg.Connection[Any],
-        expected: Sequence[Checkpoint],
-        entries: Sequence[Entry],
-        together: bool,
-    ) -> None:
+    def _write(self, connection: psycopg.Connection[Any], expected: Sequence[Checkpoint], entries: Sequence[Entry]) -> None:
         # Read before the transaction begins: the server ends one whose client is silent for long.
         parts = [(part, part.histories() if isinstance(part, Redaction) else []) for part in parted(entries)]
         names = [checkpoint.projection for checkpoint in expected]
@@ -110,18 +104,41 @@ class TableStore:
             connection.execute(_OF_A_BATCH, prepare=True)
             _require_place(expected, read_checkpoints(connection, names, lock=True))
             failpoint("tables.before_apply")
-            with _sent_together(connection) if together else nullcontext():
-                for checkpoint in expected:
-                    for part, histories in parts:
-                        if isinstance(part, Redaction):
-                            self._redact(connection, checkpoint, part, histories)
-                        else:
-                            self._apply(connection, checkpoint, part)
-                    failpoint("tables.inside")
-                move_checkpoints(connection, names, entries[-1])
+            if len(entries) >= AHEAD_FROM and len(parts) == 1 and not isinstance(parts[0][0], Redaction):
+                self._apply_ahead(connection, expected, parts[0][0])
+            else:
+                self._apply_parts(connection, expected, parts)
+            move_checkpoints(connection, names, entries[-1])
             failpoint("tables.before_commit")
             failpoint("tables.in_flight")
         failpoint("tables.after_commit")
+
+    def _apply_parts(
+        self,
+        connection: psycopg.Connection[Any],
+        expected: Sequence[Checkpoint],
+        parts: Iterable[tuple[Redaction | list[Change[Any]], Sequence[History]]],
+    ) -> None:
+        for checkpoint in expected:
+            for part, histories in parts:
+                if isinstance(part, Redaction):
+                    self._redact(connection, checkpoint, part, histories)
+                else:
+                    self._apply(connection, checkpoint, part)
+            failpoint("tables.inside")
+
+    def _apply_ahead(
+        self, connection: psycopg.Connection[Any], expected: Sequence[Checkpoint], changes: list[Change[Any]]
+    ) -> None:
+        """The server works on one statement while the next is prepared, also for another projection."""
+        self._thread = self._thread or ThreadPoolExecutor(1, "statements")
+        with Ahead(connection, self._thread) as ahead:
+            for checkpoint in expected:
+                ahead.whose = checkpoint.projection
+                self._apply(ahead, checkpoint, changes)
+                failpoint("tables.inside")
+        if ahead.refused:
+            raise _failed(connection, ahead.refused.whose, ahead.refused.error) from ahead.refused.error
 
     def _redact(
         self,
@@ -142,7 +159,8 @@ class TableStore:
                 raise
             raise _unredacted(name, redaction.record.position, failure_told(error)) from error
 
-    def _apply(self, connection: psycopg.Connection[Any], checkpoint: Checkpoint, changes: Sequence[Change[Any]]) -> None:
+    def _apply(self, sender: psycopg.Connection[Any] | Ahead, checkpoint: Checkpoint, changes: Sequence[Change[Any]]) -> None:
+        connection = cast(psycopg.Connection[Any], sender)
         parked = checkpoint.parked
         changes = followed(changes, self._projections[checkpoint.projection].follows)
         wanted = [change for change in changes if change.record.stream_id not in parked] if parked else changes
@@ -154,11 +172,9 @@ class TableStore:
         try:
             self._projections[checkpoint.projection].apply(connection, wanted)
         except Exception as error:
-            if connection.broken:
-                raise psycopg.OperationalError(f"the connection was lost: {error}") from error
-            if isinstance(error, psycopg.Error) and connection.info.pipeline_status:
-                raise
-            raise _judged(checkpoint.projection, error) from error
+            refused = sender.refused if isinstance(sender, Ahead) else None
+            first = refused or Refused(checkpoint.projection, error)
+            raise _failed(connection, first.whose, first.error) from error
 
     def note(self, checkpoint: Checkpoint) -> None:
         """See `Store.note`."""
@@ -188,21 +204,11 @@ class TableStore:
             raise ProjectionHolds(name, f"event {change.record.position} cannot be taken: {failure_told(failure)}") from failure
 
 
-class _RefusedTogether(Exception):
-    """A statement was refused, and it is not known whose."""
-
-
-@contextmanager
-def _sent_together(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """All statements of several projections go without waiting for one another's answers: the server works on one while the
-    next is prepared. Raises _RefusedTogether where one is refused for what it is: one after the other it shows whose."""
-    try:
-        with connection.pipeline():
-            yield
-    except psycopg.Error as error:
-        if connection.broken or is_server_trouble(error):
-            raise
-        raise _RefusedTogether from error
+def _failed(connection: psycopg.Connection[Any], projection: str, error: Exception) -> Exception:
+    """What is to be raised where applying failed."""
+    if connection.broken:
+        return psycopg.OperationalError(f"the connection was lost: {error}")
+    return _judged(projection, error)
 
 
 def _unredacted(projection: str, position: int, why: str) -> ProjectionHolds:

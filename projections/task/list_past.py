@@ -9,7 +9,6 @@ from uuid import UUID
 import psycopg
 
 from domain.task.values import Status
-from projections.tables.answers import answer_soon
 from projections.tables.columns import Columns
 from projections.tables.moments import Ended, Since, ended
 from projections.tables.portions import portions
@@ -178,9 +177,7 @@ Moved = dict[Scope, list[tuple[int, list[int]]]]
 
 
 def _ask_counts(connection: psycopg.Connection[Any], moved: Moved) -> psycopg.Cursor[Any]:
-    asked = connection.execute(_NEWEST_COUNTS, _OF_SCOPES.arrays(moved), prepare=True)
-    answer_soon(connection)
-    return asked
+    return connection.execute(_NEWEST_COUNTS, _OF_SCOPES.arrays(moved), prepare=True)
 
 
 def _write_counts(connection: psycopg.Connection[Any], moved: Moved, newest: psycopg.Cursor[Any]) -> None:

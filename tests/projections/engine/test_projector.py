@@ -1,13 +1,17 @@
 """The engine: every event exactly once, whatever fails and however many work at it."""
 
 import threading
+from collections.abc import Callable
 
+import psycopg
 import pytest
+from psycopg.errors import LockNotAvailable
 
 import infrastructure.read_models.table_store
 from domain.task.events import TaskRenamed
 from infrastructure.log.source import Reconnecting
-from infrastructure.read_models.table_store import TableStore
+from infrastructure.read_models.table_store import AHEAD_FROM, TableStore
+from projections.engine.changes import Change
 from projections.engine.checkpoint import Checkpoint
 from projections.engine.port import Hold, Incomplete, Moved
 from projections.engine.projector import Projector
@@ -197,6 +201,49 @@ def test_a_log_that_lost_its_end_is_not_waited_for(world: World) -> None:
     world.connection.execute("DELETE FROM events WHERE notification_id > 3")
     with pytest.raises(Incomplete):
         world.tables([Recording("one")]).catch_up()
+
+
+def test_a_projector_that_falls_silent_inside_a_batch_loses_it_to_the_next(world: World) -> None:
+    """As one whose process is stopped: the server takes its locks back, and nothing is applied twice when it goes on."""
+    prepare(world, "one", "two")
+    tasks(world, AHEAD_FROM)
+    silent, woken = threading.Event(), threading.Event()
+    ended: list[Exception] = []
+
+    def falls_silent(change: Change) -> None:
+        if change.record.position == AHEAD_FROM:
+            silent.set()
+            woken.wait(120)
+
+    def run() -> None:
+        try:
+            world.tables([Recording("one"), Recording("two", falls_silent)]).catch_up()
+        except psycopg.OperationalError as error:
+            ended.append(error)
+
+    first = threading.Thread(target=run)
+    first.start()
+    assert silent.wait(60)
+    try:
+        waits_for_locks(world.tables([Recording("one"), Recording("two")]).catch_up)
+        assert (world.position("one"), world.position("two")) == (AHEAD_FROM, AHEAD_FROM)
+    finally:
+        woken.set()
+        first.join()
+    everything = list(range(1, AHEAD_FROM + 1))
+    assert (applied(world, "one"), applied(world, "two")) == (everything, everything)
+    assert len(ended) == 1
+
+
+def waits_for_locks(work: Callable[[], object]) -> None:
+    """As the sweeps do, a few times: a server that takes locks back in two seconds has done so by then."""
+    for _ in range(4):
+        try:
+            work()
+        except LockNotAvailable:
+            continue
+        return
+    pytest.fail("the locks of a silent client were never taken back")
 
 
 def test_stopping_ends_after_the_batch(world: World) -> None:
