@@ -20,6 +20,7 @@ from psycopg.sql import SQL, Identifier
 
 from infrastructure.log.source import PostgresLogSource, Reconnecting
 from infrastructure.processes.failpoints import failpoint
+from infrastructure.read_models.ahead import short_turns
 from infrastructure.read_models.checkpoint_rows import read_checkpoints
 from infrastructure.read_models.hot_keys import generations_pattern, hot_keys
 from infrastructure.read_models.hot_store import HotStore, parked_as
@@ -122,7 +123,7 @@ def rebuild_all(database_url: str, redis_url: str, log_name: str, progress: Prog
 
                 return progressed
 
-            with ThreadPoolExecutor(2, "rebuild") as threads:
+            with short_turns(), ThreadPoolExecutor(2, "rebuild") as threads:
                 builds = [threads.submit(build_tables), threads.submit(build_hot)]
             return min(build.result() for build in builds)
         finally:
