@@ -67,8 +67,9 @@ def test_what_was_backed_up_comes_back_row_for_row_in_a_new_epoch(
     assert "log main is back, and begins epoch 2 at position 31" in output
     assert "every event up to position 31 is as it was appended" in output
     for table in KEPT:
-        restored = rows(empty_database_url, table)
-        assert (restored[:-1] if table == "log_main.events" else restored) == rows(log_url, table)
+        # The log's own stream is named at random, so its event of the new epoch may stand anywhere.
+        restored = [row for row in rows(empty_database_url, table) if "log.epoch_began" not in repr(row)]
+        assert restored == rows(log_url, table)
     assert (epoch(log_url), epoch(empty_database_url)) == (1, 2)
     assert migrate(empty_database_url, ["main"]) == []
 

@@ -139,7 +139,7 @@ def broken(world: World, projecting: LogProjecting, monkeypatch: pytest.MonkeyPa
             kind = type(projection)
             release.setattr(kind, "apply", _breaking(kind.apply))
         release.setattr("infrastructure.read_models.hot_store.write_arguments", _breaking_hot())
-        append_history(world, seed=22, commands=250)
+        append_history(world, seed=23, commands=250)
         world.record(number(7), TaskReopened(), TaskStarted(), TaskCompleted())
         projecting.sweep()
     return {name: world.parked(name) for name in ALL}
