@@ -2,18 +2,9 @@
 
 from typing import Final
 
-from litestar import post
-from litestar.types import ASGIApp
-from uuid_utils.compat import uuid7
-
-from api.edge.answers import receipt_answer
-from api.edge.body import read_body
-from api.edge.command_bodies import decode_command
-from api.edge.requests import AnyRequest, command_context, log_of, project_id_of, resources
+from api.edge.requests import project_id_of
 from api.openapi.command_routes import CommandRoutes
-from api.openapi.documentation import documented
-from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, KEY, PROJECT, RECEIPT_HEADERS
-from application.receipts import ReceiptBody
+from api.openapi.recurring import COMMAND_ERRORS, PROJECT
 from domain.project.commands import (
     ArchiveProject,
     ChangeProject,
@@ -31,31 +22,6 @@ REFUSALS: Final = COMMAND_ERRORS | {
 }
 
 
-@post(
-    "/projects",
-    **documented(
-        operation_id="createProject",
-        summary="Create a project",
-        description="Its key is unique in the workspace for ever: one that another project has or ever had is refused (409 "
-        "`key_taken`). A client may choose the id itself, as `project_id`.",
-        body=CreateProject,
-        example={"key": "PRJ", "name": "The annual report"},
-        responses={201: ReceiptBody},
-        errors=COMMAND_ERRORS
-        | {409: ["project_exists", "key_taken", "contention"], 422: [*REFUSALS[422], "project_id_invalid"]},
-        parameters=[KEY, CORRELATION],
-        response_headers={201: RECEIPT_HEADERS | {"Location": "The project."}},
-    ),
-)
-async def create_project(request: AnyRequest) -> ASGIApp:
-    """POST /projects."""
-    body = await read_body(request, resources(request).settings.max_body_bytes)
-    command = decode_command(body, CreateProject)
-    project_id = command.project_id or uuid7()
-    receipt = await log_of(request).projects.handle(command, project_id, command_context(request, body))
-    return receipt_answer(receipt, "projects")
-
-
 _ROUTES: Final = CommandRoutes(
     collection="projects",
     noun="Project",
@@ -65,7 +31,14 @@ _ROUTES: Final = CommandRoutes(
     refusals=REFUSALS,
 )
 PROJECT_COMMAND_ROUTES: Final = [
-    create_project,
+    _ROUTES.create(
+        CreateProject,
+        "Create a project",
+        "Its key is unique in the workspace for ever: one that another project has or ever had is refused (409 "
+        "`key_taken`). A client may choose the id itself, as `project_id`.",
+        {"key": "PRJ", "name": "The annual report"},
+        {409: ["project_exists", "key_taken", "contention"], 422: [*REFUSALS[422], "project_id_invalid"]},
+    ),
     _ROUTES.patch(
         ChangeProject,
         "Change several fields of a project",

@@ -2,18 +2,9 @@
 
 from typing import Final
 
-from litestar import post
-from litestar.types import ASGIApp
-from uuid_utils.compat import uuid7
-
-from api.edge.answers import receipt_answer
-from api.edge.body import read_body
-from api.edge.command_bodies import decode_command
-from api.edge.requests import AnyRequest, command_context, log_of, resources, task_id_of
+from api.edge.requests import task_id_of
 from api.openapi.command_routes import CommandRoutes
-from api.openapi.documentation import documented
-from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, ID, KEY, RECEIPT_HEADERS, SOMEBODY
-from application.receipts import ReceiptBody
+from api.openapi.recurring import COMMAND_ERRORS, ID, SOMEBODY
 from domain.task.commands import (
     AddLabel,
     AssignTask,
@@ -58,35 +49,6 @@ REFUSALS: Final = COMMAND_ERRORS | {
 }
 
 
-@post(
-    "/tasks",
-    **documented(
-        operation_id="createTask",
-        summary="Create a task",
-        description="Creates a task in the principal's workspace. A client may choose the id itself, as `task_id`, so that it "
-        "can go on with the task before this answer is there; an id that is taken is refused (409), whoever took it.",
-        body=CreateTask,
-        example={"title": "Write the quarterly report", "priority": "high", "labels": ["finance"]},
-        responses={201: ReceiptBody},
-        errors=COMMAND_ERRORS
-        | {
-            404: ["project_not_found"],
-            409: ["task_exists", "project_archived", "project_deleted", "contention"],
-            422: [*REFUSALS[422], "task_id_invalid"],
-        },
-        parameters=[KEY, CORRELATION],
-        response_headers={201: RECEIPT_HEADERS | {"Location": "The task."}},
-    ),
-)
-async def create_task(request: AnyRequest) -> ASGIApp:
-    """POST /tasks."""
-    body = await read_body(request, resources(request).settings.max_body_bytes)
-    command = decode_command(body, CreateTask)
-    task_id = command.task_id or uuid7()
-    receipt = await log_of(request).handler.handle(command, task_id, command_context(request, body))
-    return receipt_answer(receipt, "tasks")
-
-
 _ROUTES: Final = CommandRoutes(
     collection="tasks",
     noun="Task",
@@ -96,7 +58,18 @@ _ROUTES: Final = CommandRoutes(
     refusals=REFUSALS,
 )
 COMMAND_ROUTES: Final = [
-    create_task,
+    _ROUTES.create(
+        CreateTask,
+        "Create a task",
+        "Creates a task in the principal's workspace. A client may choose the id itself, as `task_id`, so that it "
+        "can go on with the task before this answer is there; an id that is taken is refused (409), whoever took it.",
+        {"title": "Write the quarterly report", "priority": "high", "labels": ["finance"]},
+        {
+            404: ["project_not_found"],
+            409: ["task_exists", "project_archived", "project_deleted", "contention"],
+            422: [*REFUSALS[422], "task_id_invalid"],
+        },
+    ),
     _ROUTES.patch(
         ChangeTask,
         "Change several fields of a task",

@@ -8,13 +8,14 @@ import msgspec
 from litestar import delete, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
+from uuid_utils.compat import uuid7
 
 from api.edge.answers import receipt_answer
 from api.edge.body import read_body
 from api.edge.command_bodies import decode_command
 from api.edge.requests import AnyRequest, command_context, log_of, resources
 from api.openapi.documentation import Parameter, documented
-from api.openapi.recurring import CORRELATION, IF_MATCH, KEY, PREFER_STRICT, RECEIPT_HEADERS
+from api.openapi.recurring import COMMAND_ERRORS, CORRELATION, IF_MATCH, KEY, PREFER_STRICT, RECEIPT_HEADERS
 from application.command_handler import CommandHandler
 from application.receipts import ReceiptBody
 from infrastructure.bootstrap import LogResources
@@ -35,6 +36,38 @@ class CommandRoutes(msgspec.Struct, frozen=True, kw_only=True):
     id_of: Callable[[AnyRequest], Awaitable[UUID]]
     handler: Callable[[LogResources], CommandHandler[Any, Any, Any]]
     refusals: Mapping[int, Sequence[str]]
+
+    def create(
+        self,
+        kind: type[msgspec.Struct],
+        summary: str,
+        description: str,
+        example: dict[str, Any],
+        refusals: Mapping[int, Sequence[str]],
+    ) -> HTTPRouteHandler:
+        """POST to the collection. The command may name the new stream itself, as `<noun>_id`."""
+        named = f"{self.noun.lower()}_id"
+
+        async def issue(request: AnyRequest) -> ASGIApp:
+            body = await read_body(request, resources(request).settings.max_body_bytes)
+            command = decode_command(body, kind)
+            stream_id = getattr(command, named) or uuid7()
+            receipt = await self.handler(log_of(request)).handle(command, stream_id, command_context(request, body))
+            return receipt_answer(receipt, self.collection)
+
+        name = f"create{self.noun}"
+        said = documented(
+            operation_id=name,
+            summary=summary,
+            description=description,
+            body=kind,
+            example=example,
+            responses={201: ReceiptBody},
+            errors={**COMMAND_ERRORS, **refusals},
+            parameters=[KEY, CORRELATION],
+            response_headers={201: RECEIPT_HEADERS | {"Location": f"The {self.noun.lower()}."}},
+        )
+        return post(f"/{self.collection}", name=name, **said)(issue)
 
     def post(self, verb: str, kind: type[msgspec.Struct], summary: str, example: dict[str, Any]) -> HTTPRouteHandler:
         """POST …/verb. A command that needs no field needs no body."""
