@@ -14,7 +14,7 @@ from projections.project.document import ProjectChange, ProjectDocument, listed_
 from projections.project.views import detail_json, summary_json
 from projections.tables.bounds import Room, within_room
 from projections.tables.columns import Columns
-from projections.tables.moments import HELD_AT_INSTANT, AsOf, ended
+from projections.tables.moments import HELD_AT_INSTANT, RANGE_COLUMNS, AsOf, ended
 from projections.tables.pages import ListCursor, Page
 
 ProjectSort = Literal["key", "-key", "added", "-added"]
@@ -50,12 +50,7 @@ _OF_PAST: Final = Columns(
     ("workspace_id", "uuid"),
     ("project_id", "uuid"),
     ("created_position", "bigint"),
-    ("from_position", "bigint"),
-    ("to_position", "bigint"),
-    ("node", "bigint"),
-    ("from_at", "timestamptz"),
-    ("to_at", "timestamptz"),
-    ("moment_node", "bigint"),
+    *RANGE_COLUMNS,
     ("key", "text"),
     ("archived", "boolean"),
     ("deleted", "boolean"),
@@ -120,12 +115,7 @@ def _past_row(before: ProjectDocument, change: ProjectChange) -> tuple[object, .
         before.workspace_id,
         before.id,
         before.created_position,
-        past.first,
-        past.last,
-        past.node,
-        past.from_at,
-        past.to_at,
-        past.moment_node,
+        *past.columns,
         *listed_by(before.project),
     )
 

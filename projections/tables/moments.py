@@ -62,6 +62,17 @@ _HELD_BY_INSTANT: Final = (
 )
 
 
+RANGE_COLUMNS: Final = (
+    ("from_position", "bigint"),
+    ("to_position", "bigint"),
+    ("node", "bigint"),
+    ("from_at", "timestamptz"),
+    ("to_at", "timestamptz"),
+    ("moment_node", "bigint"),
+)
+"""In which a row of the past says when it held, with their types: `Ended.columns`."""
+
+
 class Ended(msgspec.Struct, frozen=True):
     """What held before an event, in closed ranges: positions, and instants where those are not the ones of recording."""
 
@@ -81,6 +92,11 @@ class Ended(msgspec.Struct, frozen=True):
         if self.from_at and self.to_at and self.from_at < self.to_at:
             return node(moment(self.from_at), moment(self.to_at) - 1)
         return None
+
+    @property
+    def columns(self) -> tuple[object, ...]:
+        """The values of `RANGE_COLUMNS`."""
+        return self.first, self.last, self.node, self.from_at, self.to_at, self.moment_node
 
 
 def ended(since: Since, position: int, known_by: datetime, *, imported: bool) -> Ended:

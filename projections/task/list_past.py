@@ -10,7 +10,7 @@ import psycopg
 
 from domain.task.values import Status
 from projections.tables.columns import Columns
-from projections.tables.moments import Ended, Since, ended
+from projections.tables.moments import RANGE_COLUMNS, Ended, Since, ended
 from projections.tables.portions import portions
 from projections.task.document import TaskChange, TaskDocument
 from projections.task.facets import FACETS, FIXED, changed_terms, fixed_of, sets_of, stored_facets, term_id
@@ -28,12 +28,7 @@ _COLUMNS: Final = Columns(
     ("workspace_id", "uuid"),
     ("task_id", "uuid"),
     ("created_position", "bigint"),
-    ("from_position", "bigint"),
-    ("to_position", "bigint"),
-    ("node", "bigint"),
-    ("from_at", "timestamptz"),
-    ("to_at", "timestamptz"),
-    ("moment_node", "bigint"),
+    *RANGE_COLUMNS,
     *((facet.field, facet.type) for facet in (*FIXED, *FACETS)),
 )
 
@@ -119,12 +114,7 @@ def _past_row(before: TaskDocument, change: TaskChange) -> tuple[object, ...]:
         before.workspace_id,
         before.id,
         before.created_position,
-        past.first,
-        past.last,
-        past.node,
-        past.from_at,
-        past.to_at,
-        past.moment_node,
+        *past.columns,
         *fixed_of(before),
         *stored_facets(before.task),
     )
