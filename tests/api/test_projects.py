@@ -67,6 +67,23 @@ class TestTheFirstProject:
         assert len(api.events(first_project_of(other))) == 1
 
 
+class TestNamingOneself:
+    def test_a_client_may_name_the_project_itself_and_an_id_that_is_taken_is_refused(self, ada: User, world: World) -> None:
+        chosen = uuid4()
+        made = ada.post("/projects", {"key": "OWN", "name": "Mine", "project_id": str(chosen)})
+        assert (made.status_code, made.json()["stream_id"]) == (201, str(chosen))
+        assert shown(ada, "/projects/OWN")["id"] == str(chosen)
+        refusals = [
+            user.post("/projects", {"key": "ELSE", "name": "Another", "project_id": str(chosen)}) for user in (ada, world.eve)
+        ]
+        told = [problem(refusal, 409, "project_exists") for refusal in refusals]
+        assert told[0]["detail"] == told[1]["detail"]
+
+    def test_an_id_that_no_client_can_have_made_is_refused(self, ada: User) -> None:
+        refusal = ada.post("/projects", {"key": "OWN", "name": "Mine", "project_id": str(UUID(int=0))})
+        problem(refusal, 422, "project_id_invalid", "/project_id")
+
+
 class TestKeys:
     def test_a_key_that_another_project_has_or_had_is_refused(self, ada: User) -> None:
         a_project(ada, "ONE")
