@@ -12,6 +12,7 @@ from infrastructure.read_models.checkpoint_rows import move_checkpoints
 from infrastructure.read_models.hot_reader import HotReader, HotUnavailable
 from infrastructure.read_models.table_store import TableStore
 from infrastructure.read_models.task_reads import TaskReads
+from projections import FEED
 from projections.engine.changes import Change
 from projections.engine.checkpoint import Checkpoint
 from projections.task.hot import APPLY, HotPage, checkpoint_position
@@ -22,7 +23,10 @@ _COMPARISON = "if found ~= ARGV[1] then return found end\n"
 
 
 def _checkpoint_first() -> None:
-    """The checkpoint is committed before the batch that it stands for."""
+    """The checkpoint is committed before the batch that it stands for, and the feed's batch is where processes die.
+
+    Every death then loses entries of the feed; one in another read model shows as whatever that one's loss brings about.
+    """
 
     def write(self: TableStore, expected: Sequence[Checkpoint], changes: Sequence[Change]) -> None:
         connection = self._connection.get()
@@ -30,7 +34,8 @@ def _checkpoint_first() -> None:
             move_checkpoints(connection, [checkpoint.projection for checkpoint in expected], changes[-1])
         with connection.transaction():
             for checkpoint in expected:
-                failpoint("tables.inside")
+                if checkpoint.projection == FEED.name:
+                    failpoint("tables.inside")
                 self._apply(connection, checkpoint, changes)
 
     TableStore.write = write
