@@ -45,7 +45,7 @@ def api(settings: Settings) -> list[Child]:
     # A read that waits for its position is work in flight as well.
     grace = GRACE_SECONDS + ceil(settings.wait_seconds)
     command = [
-        sys.executable, "-m", "granian", "--interface", "asgi", "--factory", "--loop", "uvloop",
+        sys.executable, "-m", "infrastructure.processes.granian_server", "--interface", "asgi", "--factory", "--loop", "uvloop",
         # The server's word for open connections is backpressure. With HTTP/1 alone it also ends those that never ask.
         "--http", "1", "--backpressure", str(_connections(settings)), "--backlog", str(LINE_AT_THE_DOOR),
         "--host", settings.host, "--port", str(settings.port), "--workers", str(settings.api_processes),

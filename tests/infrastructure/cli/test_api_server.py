@@ -5,7 +5,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -20,20 +20,28 @@ PROJECT = Path(__file__).parents[3]
 READY_SECONDS = 60.0
 
 
-@contextmanager
-def _served(settings: Settings, log: Path) -> Iterator[int]:
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
-    chosen = msgspec.structs.replace(settings, port=port)
+    return port
+
+
+def _started(settings: Settings, log: Path, command: Sequence[str] = ()) -> "subprocess.Popen[bytes]":
     with log.open("wb") as output:
-        process = start_process(
-            starting.api(chosen)[0].command,
-            environ={**child_environ(chosen), "PYTHONPATH": str(PROJECT)},
+        return start_process(
+            command or starting.api(settings)[0].command,
+            environ={**child_environ(settings), "PYTHONPATH": str(PROJECT)},
             death_signal=signal.SIGTERM,
             working_dir=str(PROJECT),
             output=output,
         )
+
+
+@contextmanager
+def _served(settings: Settings, log: Path) -> Iterator[int]:
+    port = _free_port()
+    process = _started(msgspec.structs.replace(settings, port=port), log)
     try:
         _wait_until_ready(process, port, log)
         yield port
@@ -83,3 +91,39 @@ def test_control_past_its_bound_of_connections_the_server_lets_nobody_in(setting
         _silent(stack, port, 40)
         with pytest.raises(TimeoutError):
             _status(port, 1)
+
+
+def _wait_until_importing(log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if "importing" in log.read_text(errors="replace"):
+            return
+    pytest.fail("the server has no worker")
+
+
+def _stopped_while_starting(settings: Settings, log: Path, module: str = "infrastructure.processes.granian_server") -> str:
+    """What the server says when it is told to stop while its worker is still importing the application."""
+    others = {
+        "infrastructure.processes.granian_server": module,
+        "api.app:create_app": "tests.infrastructure.never_ready:create_app",
+    }
+    starts = starting.api(msgspec.structs.replace(settings, port=_free_port()))[0].command
+    command = [others.get(word, word) for word in starts]
+    # Sooner than the server would: what matters is that it has to, not how long it waits.
+    command[command.index("--workers-kill-timeout") + 1] = "2"
+    process = _started(settings, log, command)
+    try:
+        _wait_until_importing(log)
+        process.send_signal(signal.SIGTERM)
+        process.wait(READY_SECONDS)
+    finally:
+        stop_process(process, signal.SIGKILL, 5)
+    return log.read_text(errors="replace")
+
+
+def test_a_server_that_is_stopped_while_it_starts_need_not_kill_its_worker(settings: Settings, tmp_path: Path) -> None:
+    assert "Killing worker" not in _stopped_while_starting(settings, tmp_path / "api.log")
+
+
+def test_control_a_worker_that_keeps_the_servers_signals_has_to_be_killed(settings: Settings, tmp_path: Path) -> None:
+    assert "Killing worker" in _stopped_while_starting(settings, tmp_path / "api.log", "granian")
