@@ -129,7 +129,10 @@ def test_an_error_that_nobody_foresaw_is_a_problem_with_a_trace_and_nothing_else
 
 def test_a_write_is_seen_by_a_read_that_names_its_position(world: World) -> None:
     written = world.ada.post("/tasks", {"title": uuid4().hex})
-    threading.Timer(0.05, world.api.catch_up).start()
+    projecting = threading.Timer(0.05, world.api.catch_up)
+    projecting.start()
     path = with_minimum(f"/tasks/{written.json()['stream_id']}", written.json()["position"])
-    assert world.ada.get(path).json()["position"] == written.json()["position"]
-    world.api.catch_up()
+    answer = world.ada.get(path)
+    # What it reads with is closed when the module's tests are done.
+    projecting.join()
+    assert answer.json()["position"] == written.json()["position"]
