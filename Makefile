@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check bench faults clients clean
+.PHONY: run test check bench faults model clients clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/ready-to-run
@@ -27,6 +27,9 @@ bench: $(VENV)/ready-to-test
 
 faults: $(VENV)/ready-to-test
 	$(BIN)/python -m tests.faults
+
+model: $(VENV)/ready-to-test
+	TASKMASTER_MODEL_STEPS=50000 $(BIN)/python -m pytest -q --timeout 7200 tests/api/test_model.py
 
 # Needs node and java, and the registries that their packages come from.
 clients: $(VENV)/ready-to-test
