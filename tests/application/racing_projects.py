@@ -17,6 +17,7 @@ from application.command_handler import CommandHandler, Contention
 from application.turns import Turns
 from domain.errors import NotFound, RuleViolated
 from domain.project.aggregate import PROJECT
+from domain.project.boundaries import key_boundary
 from domain.project.commands import (
     ArchiveProject,
     ChangeProject,
@@ -30,7 +31,7 @@ from domain.task.aggregate import TASK
 from domain.task.commands import AddLabel, CompleteTask, CreateTask, MoveTask, ReopenTask, TaskCommand
 from tests.application.handler_under_test import a_principal, context
 from tests.application.racing_cards import WRITERS, without_conditions
-from tests.infrastructure.log_under_test import open_store
+from tests.infrastructure.log_under_test import WORKSPACE, open_store
 
 PROJECTS = tuple(UUID(int=0x0195A000_0000_7000_8000_00000000AA00 + n) for n in range(3))
 KEYS = tuple(f"K{n}" for n in range(40))
@@ -90,6 +91,9 @@ async def race(database_url: str, seed: int, commands: int, *, conditional: bool
         for number, project in enumerate(PROJECTS):
             with suppress(RuleViolated):
                 await projects.handle(CreateProject(f"P{number}", "P"), project, context(principal=a_principal(role=OWNER)))
+        for key in KEYS:
+            # A key is taken once: only who remembers it as free from before can be wrong about it.
+            await store.load_boundary(key_boundary(WORKSPACE, key))
         if not conditional:
             without_conditions(store)
         writers = [Writer(seed * WRITERS + number, tasks, projects) for number in range(WRITERS)]
