@@ -17,6 +17,8 @@ KEYS = ("AB", "CD1", "EFG", "TASKS", "X9")
 DUES = ("2026-12-01T10:00:00Z", "2027-01-01T00:00:00Z", "2027-06-30T23:59:59.5Z")
 SORTS = tuple(sign + by for sign in ("", "-") for by in ("added", "created", "due", "priority", "estimate"))
 NOT_IN_LISTS = frozenset({"description"})
+# Mostly open, or nothing could be done in any of them.
+PROJECT_COMMANDS = ("change", "archive", *["unarchive"] * 3, "delete", *["restore"] * 3)
 STEPS = ("start", "stop", "complete", "cancel", "reopen")
 
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=3).map(" ".join)
@@ -92,11 +94,12 @@ class PublicApi(RuleBasedStateMachine):
         self._decided(task, answer, lambda: self.model.change(task, self._as_shown(body), if_match))
 
     @precondition(lambda self: self.model.now.tasks)
-    @rule(step=st.sampled_from(STEPS), data=st.data())
-    def step(self, step: str, data: DataObject) -> None:
+    @rule(steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=5), data=st.data())
+    def work(self, steps: list[str], data: DataObject) -> None:
         task = self._task(data)
-        answer = self.ada.post(f"/tasks/{self._address(data, task)}/{step}")
-        self._decided(task, answer, lambda: self.model.step(task, step))
+        for step in steps:
+            answer = self.ada.post(f"/tasks/{self._address(data, task)}/{step}")
+            self._decided(task, answer, lambda step=step: self.model.step(task, step))  # type: ignore[misc]  # bound now
 
     @precondition(lambda self: self.model.now.tasks)
     @rule(deleted=st.booleans(), data=st.data())
@@ -120,7 +123,7 @@ class PublicApi(RuleBasedStateMachine):
             receipt = answer.json()
             self.model.create_project(receipt["stream_id"], key, name, receipt["position"])
 
-    @rule(what=st.sampled_from(("change", "archive", "unarchive", "delete", "restore")), data=st.data())
+    @rule(what=st.sampled_from(PROJECT_COMMANDS), data=st.data())
     def change_project(self, what: str, data: DataObject) -> None:
         project = data.draw(st.sampled_from(list(self.model.now.projects)))
         body = {"key": data.draw(st.sampled_from(KEYS)), "name": data.draw(texts)} if what == "change" else {}
